@@ -1,0 +1,169 @@
+"""A job is a folder: written once by its creator, then only its worker appends events.
+
+    job.json  config.json  events.jsonl  worker.log  worker.lock  stop.request
+
+Nothing stores a state. `state_of` reads it off the facts: the last event, the lock, the request.
+"""
+
+import difflib
+import json
+import random
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from studio.errors import JobError
+from studio.events import Event
+from studio.jobs.lock import is_held
+from studio.jobs.names import ADJECTIVES, ANIMALS
+from studio.paths import Workspace, write_json
+
+State = Literal[
+    "queued", "starting", "running", "stopping", "finished", "stopped", "failed", "lost"
+]
+ENDED: tuple[State, ...] = ("finished", "stopped", "failed", "lost")
+ACTIVE: tuple[State, ...] = ("starting", "running", "stopping")
+_END_EVENTS: dict[str, State] = {"finished": "finished", "stopped": "stopped", "failed": "failed"}
+_TAIL_BYTES = 65_536
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One child process and its folder; `created_at` in seconds since the epoch."""
+
+    id: str
+    kind: str
+    name: str
+    created_at: float
+    folder: Path
+
+    @property
+    def events_path(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    @property
+    def log_path(self) -> Path:
+        return self.folder / "worker.log"
+
+    @property
+    def lock_path(self) -> Path:
+        return self.folder / "worker.lock"
+
+    @property
+    def stop_path(self) -> Path:
+        return self.folder / "stop.request"
+
+    def config(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads((self.folder / "config.json").read_text("utf-8"))
+        return values
+
+
+def create_job(workspace: Workspace, kind: str, name: str, config: dict[str, Any]) -> Job:
+    """A new folder under jobs/ with job.json and config.json; nothing runs yet."""
+    now = datetime.now()
+    while True:
+        pair = f"{random.choice(ADJECTIVES)}-{random.choice(ANIMALS)}"
+        job_id = f"{now:%Y%m%d-%H%M}-{pair}"
+        folder = workspace.jobs_dir / job_id
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            continue
+    write_json(folder / "config.json", config)
+    facts = {
+        "schema_version": 1,
+        "kind": kind,
+        "name": name or pair,
+        "created_at": round(time.time(), 3),
+        "versions": _versions(),
+    }
+    write_json(folder / "job.json", facts)
+    return _read_job(folder)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in ("torch", "transformers", "peft", "trl", "llama-cpp-python", "gguf"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _read_job(folder: Path) -> Job:
+    facts = json.loads((folder / "job.json").read_text("utf-8"))
+    return Job(
+        id=folder.name,
+        kind=facts["kind"],
+        name=facts["name"],
+        created_at=facts["created_at"],
+        folder=folder,
+    )
+
+
+def list_jobs(workspace: Workspace, kind: str | None = None) -> list[Job]:
+    """All jobs, newest first. A folder without job.json is not a job (a creation that died)."""
+    folders = [path.parent for path in workspace.jobs_dir.glob("*/job.json")]
+    jobs = [_read_job(folder) for folder in folders]
+    chosen = [job for job in jobs if kind is None or job.kind == kind]
+    return sorted(chosen, key=lambda job: job.created_at, reverse=True)
+
+
+def find_job(workspace: Workspace, job_id: str, kind: str | None = None) -> Job:
+    """The job with this id, or with this unique name.
+
+    Raises: JobError with the closest known ids.
+    """
+    jobs = list_jobs(workspace, kind)
+    exact = [job for job in jobs if job.id == job_id] or [j for j in jobs if j.name == job_id]
+    if exact:
+        return exact[0]
+    known = [job.id for job in jobs]
+    close = difflib.get_close_matches(job_id, known, n=3, cutoff=0.4) or known[:3]
+    hint = f"Known: {', '.join(close)}." if close else "There are none yet in this workspace."
+    raise JobError(f"There is no {kind or 'job'} '{job_id}'.", hint, "job_not_found")
+
+
+def delete_job(job: Job) -> None:
+    """Remove an ended job and all its files. Raises: JobError while its worker lives."""
+    if is_held(job.lock_path):
+        raise JobError(f"'{job.name}' is still running.", "Stop it first.", "job_running")
+    shutil.rmtree(job.folder)
+
+
+def last_event(path: Path) -> Event | None:
+    """The last finished line of an event file, read from its end."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - _TAIL_BYTES, 0))
+        lines = file.read().split(b"\n")[:-1]
+    return json.loads(lines[-1]) if lines else None
+
+
+def state_of(job: Job) -> State:
+    """The state as a fold over facts; nothing is stored, so nothing can be stale."""
+    held = is_held(job.lock_path)
+    last = last_event(job.events_path)
+    if last and last["event"] in _END_EVENTS:
+        return _END_EVENTS[last["event"]]
+    if not held:
+        return "lost" if last else "queued"
+    if job.stop_path.exists():
+        return "stopping"
+    return "starting" if last is None or last["event"] in ("started", "phase") else "running"
+
+
+def log_tail(job: Job, n_lines: int = 40) -> str:
+    """The last lines of the worker's stdout and stderr; "" where there are none."""
+    if not job.log_path.exists():
+        return ""
+    lines = job.log_path.read_text("utf-8", errors="replace").splitlines()
+    return "\n".join(lines[-n_lines:])

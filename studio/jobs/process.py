@@ -1,0 +1,77 @@
+"""Start, stop and end a job's worker: a child process that outlives the screen.
+
+The worker is its own session, so closing the studio, or Ctrl-C in its terminal, does not reach
+it. Whoever looks at the folder later finds it still running.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from studio.errors import JobError
+from studio.jobs.job import ACTIVE, Job, State, log_tail, state_of
+from studio.paths import PROJECT_DIR
+
+_START_SECONDS = 30.0
+
+
+def start_worker(job: Job) -> None:
+    """Start (or start again) the job's worker; returns once it holds the lock and has said so.
+
+    Raises: JobError when it already runs or dies before its first event.
+    """
+    if state_of(job) in ACTIVE:
+        raise JobError(
+            f"'{job.name}' is already running.", "Open it on the Runs tab.", "job_running"
+        )
+    job.stop_path.unlink(missing_ok=True)
+    before = job.events_path.stat().st_size if job.events_path.exists() else 0
+    process = _spawn(job)
+    deadline = time.monotonic() + _START_SECONDS
+    while not job.events_path.exists() or job.events_path.stat().st_size <= before:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise JobError(
+                f"The worker of '{job.name}' did not start.",
+                f"The end of its log: {log_tail(job, 5) or '(empty)'}",
+                "job_not_started",
+            )
+        time.sleep(0.02)
+    threading.Thread(target=process.wait, name=f"reap {job.id}", daemon=True).start()
+
+
+def _spawn(job: Job) -> subprocess.Popen[bytes]:
+    detach = (
+        {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+        if os.name == "nt"
+        else {"start_new_session": True}
+    )
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+    with job.log_path.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "studio.jobs.worker", str(job.folder)],
+            cwd=PROJECT_DIR,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            **detach,
+        )
+
+
+def request_stop(job: Job) -> None:
+    """Ask the worker to stop and keep what it has. Raises: JobError where nothing runs."""
+    if state_of(job) not in ACTIVE:
+        raise JobError(
+            f"'{job.name}' is not running.", "There is nothing to stop.", "job_not_running"
+        )
+    job.stop_path.touch()
+
+
+def wait_until_ended(job: Job, timeout_seconds: float = float("inf")) -> State:
+    """Block until the job has ended; gives its state then (or the current one at the timeout)."""
+    deadline = time.monotonic() + timeout_seconds
+    while (state := state_of(job)) in ACTIVE and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return state

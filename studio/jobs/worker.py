@@ -1,0 +1,70 @@
+"""The worker's entry: hold the lock, do the job's work, say how it ended.
+
+Started as `python -m studio.jobs.worker FOLDER`. The one place, beside the screen's handler,
+that catches every exception: whatever happens becomes a `failed` event with its fix.
+"""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from studio.errors import JobError, StudioError
+from studio.events import EventWriter
+from studio.jobs.job import Job, find_job
+from studio.jobs.lock import hold
+from studio.paths import Workspace
+
+ALREADY_RUNNING = 3
+
+
+class StopRequested(Exception):
+    """Raised by the engine at a point where the work so far is kept or cleaned up."""
+
+
+def main(folder: Path) -> int:
+    """Run the job in `folder`; the exit status is 0 when it finished or stopped as asked."""
+    workspace = Workspace(folder.parent.parent)
+    job = find_job(workspace, folder.name)
+    with hold(job.lock_path) as lock:
+        if lock is None:
+            return ALREADY_RUNNING
+        events = EventWriter(job.events_path)
+        events.write("started", pid=os.getpid())
+        try:
+            summary = _work(job, workspace, events)
+            events.write("finished", **summary)
+        except StopRequested:
+            events.write("stopped")
+        except StudioError as error:
+            events.write("failed", message=error.message, fix=error.fix, code=error.code)
+            return 1
+        except Exception as error:
+            traceback.print_exc()
+            events.write(
+                "failed",
+                message=f"{type(error).__name__}: {error}",
+                fix="The worker's log has the details.",
+                code="unexpected",
+            )
+            return 1
+        finally:
+            events.close()
+    return 0
+
+
+def _work(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, object]:
+    """What the kind of job asks for; gives the values of its `finished` event."""
+    if job.kind == "train":
+        from studio.engine.train import run_training  # noqa: PLC0415  (torch)
+
+        return run_training(job, workspace, events)
+    if job.kind == "export":
+        from studio.engine.export import run_export  # noqa: PLC0415  (torch)
+
+        return run_export(job, workspace, events)
+    raise JobError(f"Unknown kind of job '{job.kind}'.", "Delete its folder.", "job_kind")
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]).resolve()))

@@ -1,0 +1,193 @@
+"""Facts of a base model from config.json and the safetensors headers: no weights are read.
+
+In: a model folder. Out: ModelFacts, enough for the Train tab to count parameters exactly and
+to say before any work what cannot be trained or exported.
+"""
+
+import json
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from studio.errors import ModelError
+
+EXPORTABLE = ("LlamaForCausalLM", "MistralForCausalLM")
+EXPORTABLE_ROPE = ("default", "llama3", "linear")
+# Embeddings and output heads are 2-D too, but a LoRA on them does not merge exactly when tied.
+_NOT_LINEAR = ("embed", "wte", "wpe", "lm_head", "embed_in", "embed_out", "norm", "score")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearKind:
+    """One kind of linear layer, e.g. q_proj: in, out and how many of it, as (in, out, count)."""
+
+    name: str
+    shapes: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What the folder says of itself. `export_problem` is "" where GGUF export is possible."""
+
+    architecture: str
+    n_parameters: int
+    size_bytes: int
+    dtype: str
+    n_layers: int
+    hidden_size: int
+    vocab_size: int
+    context_length: int
+    tied: bool
+    linear: tuple[LinearKind, ...]
+    export_problem: str
+
+    @property
+    def linear_names(self) -> tuple[str, ...]:
+        return tuple(kind.name for kind in self.linear)
+
+    def n_trainable(self, r: int, target_modules: Sequence[str] = (), dora: bool = False) -> int:
+        """Trainable parameters of a LoRA: sum of r * (d_in + d_out), plus d_out with DoRA.
+
+        Without `target_modules` every linear layer counts. Equal to peft's own count (a test).
+        Source: Hu et al. 2021 (arXiv 2106.09685) section 4.2; Liu et al. 2024 (arXiv 2402.09353).
+        """
+        chosen = target_modules or self.linear_names
+        return sum(
+            count * (r * (n_in + n_out) + (n_out if dora else 0))
+            for kind in self.linear
+            if kind.name in chosen
+            for n_in, n_out, count in kind.shapes
+        )
+
+
+def read_facts(folder: Path) -> ModelFacts:
+    """Facts of the model in `folder`.
+
+    Raises: ModelError when config.json or the weights are missing, cut, or pickles only.
+    """
+    config = _read_config(folder)
+    tensors = dict(_tensors(folder))
+    architecture = (config.get("architectures") or ["unknown"])[0]
+    # A tied head is written or left out, depending on who saved the file; count it once.
+    tied = bool(config.get("tie_word_embeddings", "lm_head.weight" not in tensors))
+    if tied:
+        tensors.pop("lm_head.weight", None)
+    n_layers = int(config.get("num_hidden_layers", config.get("n_layer", 0)))
+    return ModelFacts(
+        architecture=architecture,
+        n_parameters=sum(prod(shape) for shape, _ in tensors.values()),
+        size_bytes=sum(path.stat().st_size for path in weight_files(folder)),
+        dtype=next((dtype for _, dtype in tensors.values()), "unknown"),
+        n_layers=n_layers,
+        hidden_size=int(config.get("hidden_size", config.get("n_embd", 0))),
+        vocab_size=int(config.get("vocab_size", 0)),
+        context_length=int(config.get("max_position_embeddings", config.get("n_positions", 0))),
+        tied=tied,
+        linear=_linear_kinds({name: shape for name, (shape, _) in tensors.items()}),
+        export_problem=_export_problem(architecture, config),
+    )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model, in the order of their names."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return [folder / name for name in sorted(names)]
+    return [folder / "model.safetensors"]
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"config.json of '{folder.name}' cannot be read: {error}.",
+            "Download or save the model again.",
+            "model_damaged",
+        ) from error
+    if "text_config" in config:
+        return {**config, **config["text_config"]}
+    return dict(config)
+
+
+def _tensors(folder: Path) -> Iterator[tuple[str, tuple[tuple[int, ...], str]]]:
+    for path in weight_files(folder):
+        if not path.is_file():
+            raise _no_weights(folder, path)
+        for name, entry in _header(path).items():
+            if name != "__metadata__":
+                yield name, (tuple(entry["shape"]), entry["dtype"])
+
+
+def _no_weights(folder: Path, missing: Path) -> ModelError:
+    if any(folder.glob("pytorch_model*.bin")):
+        return ModelError(
+            f"'{folder.name}' has its weights only as a pickle (pytorch_model.bin), a format that "
+            "can run code when it is opened.",
+            "Take the safetensors version of this model, or convert it on a machine you trust.",
+            "model_pickle",
+        )
+    return ModelError(
+        f"The weights file {missing.name} is missing in '{folder.name}'.",
+        "Download the model again; an interrupted download leaves files out.",
+        "model_damaged",
+    )
+
+
+def _header(path: Path) -> dict[str, Any]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        prefix = file.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
+        header = file.read(length) if length < size else b""
+    try:
+        entries: dict[str, Any] = json.loads(header)
+        end = max(e["data_offsets"][1] for n, e in entries.items() if n != "__metadata__")
+    except (ValueError, KeyError) as error:
+        raise _cut(path, size) from error
+    if 8 + length + end != size:
+        raise _cut(path, size)
+    return entries
+
+
+def _cut(path: Path, size: int) -> ModelError:
+    return ModelError(
+        f"{path.name} is not a whole safetensors file ({size:,} bytes).",
+        "Download or save the model again; an interrupted download leaves such files.",
+        "model_damaged",
+    )
+
+
+def _linear_kinds(shapes: dict[str, tuple[int, ...]]) -> tuple[LinearKind, ...]:
+    counts: dict[str, dict[tuple[int, int], int]] = {}
+    for name, shape in shapes.items():
+        parts = name.removesuffix(".weight").split(".")
+        if not name.endswith(".weight") or len(shape) != 2:
+            continue
+        if any(word in part for part in parts for word in _NOT_LINEAR):
+            continue
+        # Conv1D of GPT-2 stores [in, out], Linear [out, in]; r * (in + out) is the same.
+        n_out, n_in = shape
+        kind = counts.setdefault(parts[-1], {})
+        kind[n_in, n_out] = kind.get((n_in, n_out), 0) + 1
+    return tuple(
+        LinearKind(name=name, shapes=tuple((*shape, n) for shape, n in sorted(kind.items())))
+        for name, kind in counts.items()
+    )
+
+
+def _export_problem(architecture: str, config: dict[str, Any]) -> str:
+    if architecture not in EXPORTABLE:
+        return (
+            f"{architecture} cannot be exported to GGUF yet (only Llama-family models can); "
+            "the adapter itself can be kept and used with transformers."
+        )
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    kind = rope.get("rope_type") or rope.get("type") or "default"
+    if kind not in EXPORTABLE_ROPE:
+        return f"Rope scaling '{kind}' cannot be exported to GGUF yet."
+    return ""

@@ -1,0 +1,72 @@
+"""The workspace: one folder that holds everything a person made, and atomic writes into it.
+
+datasets/   brought files and their recipes
+jobs/       one folder a job (see `studio.jobs`)
+cache/      what can be made again: rows as Arrow, downloaded facts
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+ASSETS_DIR = PROJECT_DIR / "assets"
+STARTER_DIR = ASSETS_DIR / "starter"
+SAMPLES_DIR = ASSETS_DIR / "samples"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with the person's datasets and jobs; its sub-folders exist once opened."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path | str | None = None) -> "Workspace":
+        """The workspace at `root`, else at $LORA_STUDIO_WORKSPACE, else beside launch.py."""
+        chosen = root or os.environ.get("LORA_STUDIO_WORKSPACE") or PROJECT_DIR / "workspace"
+        workspace = cls(Path(chosen).expanduser().resolve())
+        for folder in (workspace.datasets_dir, workspace.jobs_dir, workspace.cache_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+        return workspace
+
+    @property
+    def datasets_dir(self) -> Path:
+        return self.root / "datasets"
+
+    @property
+    def jobs_dir(self) -> Path:
+        return self.root / "jobs"
+
+    @property
+    def cache_dir(self) -> Path:
+        return self.root / "cache"
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target`, renamed onto it on success, deleted on failure."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write `text` as UTF-8; a reader sees the old file or the new one, never a half."""
+    with atomic_path(target) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(target: Path, value: object) -> None:
+    """Write `value` as readable JSON, atomically; NaN is refused with ValueError."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

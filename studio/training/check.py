@@ -1,0 +1,80 @@
+"""Everything that would make a run fail or disappoint, found before it starts.
+
+In: a RunConfig, the model's facts, the number of training rows. Out: all problems at once, each
+with its fix; an empty list means go.
+"""
+
+from studio.models.facts import ModelFacts
+from studio.settings import Problem, bounds_problems
+from studio.training.config import RunConfig
+
+_LAYOUTS_OF = {
+    "sft": ("messages", "sharegpt", "alpaca", "prompt_completion", "text"),
+    "dpo": ("preference",),
+}
+
+
+def check(config: RunConfig, facts: ModelFacts, n_train_rows: int) -> list[Problem]:
+    """All problems of `config`; the dataset's layout must be resolved (not "auto")."""
+    found = [
+        *bounds_problems(config, ""),
+        *bounds_problems(config.dataset, "dataset."),
+        *bounds_problems(config.adapter, "adapter."),
+        *bounds_problems(config.training, "training."),
+    ]
+    found += _target_problems(config, facts)
+    found += _data_problems(config, n_train_rows)
+    if facts.context_length and config.training.max_length > facts.context_length:
+        found.append(
+            Problem(
+                field="training.max_length",
+                message=f"Maximum length {config.training.max_length} is more than the model's "
+                f"context of {facts.context_length} tokens.",
+                fix=f"Set Maximum length to {facts.context_length} or less.",
+            )
+        )
+    return found
+
+
+def _target_problems(config: RunConfig, facts: ModelFacts) -> list[Problem]:
+    unknown = [name for name in config.adapter.target_modules if name not in facts.linear_names]
+    if not facts.linear:
+        return [
+            Problem(
+                field="model",
+                message="No linear layers were found in this model.",
+                fix="Choose a causal language model in safetensors form.",
+            )
+        ]
+    if not unknown:
+        return []
+    return [
+        Problem(
+            field="adapter.target_modules",
+            message=f"The model has no layers named {', '.join(unknown)}.",
+            fix="Choose from: " + ", ".join(facts.linear_names) + ".",
+        )
+    ]
+
+
+def _data_problems(config: RunConfig, n_train_rows: int) -> list[Problem]:
+    if n_train_rows < 1:
+        return [
+            Problem(
+                field="dataset",
+                message="There are no rows to train on.",
+                fix="Bring a file on the Data tab, or lower the validation share.",
+            )
+        ]
+    allowed = _LAYOUTS_OF.get(config.method, ())
+    if config.method in _LAYOUTS_OF and config.dataset.layout not in allowed:
+        return [
+            Problem(
+                field="method",
+                message=f"Method {config.method} cannot use rows of layout "
+                f"'{config.dataset.layout}'.",
+                fix=f"It takes: {', '.join(allowed)}. Change the method, or the layout on the "
+                "Data tab.",
+            )
+        ]
+    return []
