@@ -68,7 +68,7 @@ def read_facts(folder: Path) -> ModelFacts:
 
     Raises: ModelError when config.json or the weights are missing, cut, or pickles only.
     """
-    config = _read_config(folder)
+    config = read_config(folder)
     tensors = dict(_tensors(folder))
     architecture = (config.get("architectures") or ["unknown"])[0]
     # A tied head is written or left out, depending on who saved the file; count it once.
@@ -100,7 +100,13 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / "model.safetensors"]
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor in the folder's weights, from the headers alone."""
+    return {name: shape for name, (shape, _) in _tensors(folder)}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json, with a nested text_config lifted up. Raises: ModelError where it is damaged."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -190,4 +196,16 @@ def _export_problem(architecture: str, config: dict[str, Any]) -> str:
     kind = rope.get("rope_type") or rope.get("type") or "default"
     if kind not in EXPORTABLE_ROPE:
         return f"Rope scaling '{kind}' cannot be exported to GGUF yet."
+    # llama.cpp's Llama graph turns whole heads and has SiLU built in.
+    activation = config.get("hidden_act", "silu")
+    if activation != "silu":
+        return f"Activation '{activation}' cannot be exported to GGUF yet (only silu)."
+    rotary = rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0))
+    if rotary != 1.0:
+        return f"Rope over a share of {rotary} of each head cannot be exported to GGUF yet."
+    if config.get("quantization_config"):
+        return (
+            "The weights in this folder are quantized already; GGUF needs the model's 16-bit or "
+            "32-bit version."
+        )
     return ""
