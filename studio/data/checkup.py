@@ -5,7 +5,6 @@ more finding without a row counts the rest.
 """
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -165,8 +164,3 @@ def _out_of_order(messages: Sequence[Message]) -> str:
             return f"turn {place}, an answer, comes before any question"
         before = role
     return ""
-
-
-def findings_as_json(findings: Sequence[Finding]) -> str:
-    """Findings as one JSON list."""
-    return json.dumps([vars(finding) for finding in findings], ensure_ascii=False)

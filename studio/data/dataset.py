@@ -7,7 +7,6 @@ the layout filled in, so that saving it pins exactly these conversations.
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from heapq import nsmallest
 from pathlib import Path
 
 from studio.data.layouts import Detection, check_mapping, detect_layout
@@ -73,7 +72,7 @@ class Dataset:
         def rank(index: int) -> bytes:
             return hashlib.sha256(f"{seed}:{index}".encode()).digest()
 
-        validation = set(nsmallest(n_validation, range(n), key=rank))
+        validation = set(sorted(range(n), key=rank)[:n_validation]) if n_validation else set()
         return [i for i in range(n) if i not in validation], sorted(validation)
 
 

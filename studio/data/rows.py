@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ _ROWS_A_BATCH = 4096
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RowStore:
     """Rows on disk; nothing but the page asked for is in memory.
 
@@ -56,7 +56,14 @@ class RowStore:
                 f"Choose a row from 1 to {len(self):,}.",
                 "row_not_found",
             )
-        return self.page(index, 1)[0]
+        batch, place = divmod(index, _ROWS_A_BATCH)
+        row: Row = json.loads(self._chunks[batch][place].as_py())
+        return row
+
+    @cached_property
+    def _chunks(self) -> list[pa.Array]:
+        """Every chunk but the last holds `_ROWS_A_BATCH` rows: `_convert` writes them so."""
+        return list(self.table.column("row").chunks)
 
     def iterate(self) -> Iterator[Row]:
         """Every row, in order."""

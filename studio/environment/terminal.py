@@ -24,7 +24,7 @@ class Steps:
         self._live = self._out.isatty()
         self._shown = ""
         self._shown_at = 0.0
-        self._ending = ""
+        self._ending: str | None = None
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
@@ -33,15 +33,18 @@ class Steps:
         self._print(f"[{self._number}/{self._total}] {title}")
         begin = time.monotonic()
         self._shown_at = begin
-        self._ending = ""
+        self._ending = None
         try:
             yield
         finally:
             self._clear()
-        self._print(_INDENT + (self._ending or f"done in {duration(time.monotonic() - begin)}"))
+        done = f"done in {duration(time.monotonic() - begin)}"
+        ending = done if self._ending is None else self._ending
+        if ending:
+            self._print(_INDENT + ending)
 
-    def fail(self, text: str) -> None:
-        """End the running step with `text` in place of "done"."""
+    def end_with(self, text: str) -> None:
+        """End the running step with `text` in place of "done"; "" for nothing at all."""
         self._ending = text
 
     def say(self, text: str) -> None:

@@ -92,11 +92,19 @@ class Environment:
         }
         write_json(self.stamp_path, stamp)
 
+    def files(self) -> list[Path]:
+        """What lies in the environment, except its lock, logs and stamp."""
+        if not self.root.is_dir():
+            return []
+        return [path for path in self.root.iterdir() if path.name != _STATE_NAME]
+
     def condition(self, pins: Pins, extras: Sequence[str]) -> Condition:
         """Compare the stamp with the pins and with the disk; starts Python once, 20 ms."""
         stamp = self.read_stamp()
         if not (self.root / "pyvenv.cfg").exists():
-            return Condition("broken" if stamp else "absent", "pyvenv.cfg is gone")
+            return (
+                Condition("broken", "it is not complete") if self.files() else Condition("absent")
+            )
         if "broken" in stamp:
             return Condition("broken", stamp["broken"])
         version = self._python_version()
@@ -189,7 +197,7 @@ def repaired_imports(launcher: Path, arguments: Sequence[str]) -> Iterator[None]
                 "same command again.",
                 "environment_broken",
             ) from error
-        write_json(environment.stamp_path, {"broken": str(error)})
+        write_json(environment.stamp_path, {"broken": str(error).split(" (")[0]})
         os.environ[_ENTERED] = "repaired"
         _run_instead(_base_python(), launcher, arguments)
 
@@ -266,7 +274,10 @@ def _build(
         reason = condition.reason or "its installation was interrupted"
         announce(f"The environment in .venv is not usable ({reason}); building it again.")
     announce("This takes a few minutes, once. Ctrl-C stops it; the next start goes on.\n")
-    _clear(environment)
+    steps = Steps(3 if condition.kind == "absent" else 4)
+    if condition.kind != "absent":
+        with steps.step("Remove the old environment"):
+            _clear(environment)
     refuse_full_disk(NEEDED_BYTES)
     if find_spec("ensurepip") is None:
         raise SetupError(
@@ -274,7 +285,6 @@ def _build(
             f"Install them, on Debian and Ubuntu: sudo apt install python{_VERSION}-venv",
             "no_venv",
         )
-    steps = Steps(3)
     with steps.step(f"Make an empty environment (Python {sys.version.split()[0]})"):
         _create(environment)
     n_pins = len(pins.wanted(extras))
@@ -319,9 +329,7 @@ def _finish(environment: Environment, pins: Pins, extras: Sequence[str], steps: 
 def _clear(environment: Environment) -> None:
     """Delete what is in the environment's folder, except its lock and logs."""
     environment.stamp_path.unlink(missing_ok=True)
-    for path in environment.root.iterdir():
-        if path.name == _STATE_NAME:
-            continue
+    for path in environment.files():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

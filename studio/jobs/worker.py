@@ -6,8 +6,12 @@ that catches every exception: whatever happens becomes a `failed` event with its
 
 import os
 import sys
+import time
 import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from studio.errors import JobError, StudioError
 from studio.events import EventWriter
@@ -16,17 +20,25 @@ from studio.jobs.lock import hold
 from studio.paths import Workspace
 
 ALREADY_RUNNING = 3
+_LOCK_SECONDS = 2.0
 
 
 class StopRequested(Exception):
-    """Raised by the engine at a point where the work so far is kept or cleaned up."""
+    """Raised by the engine at a point where the work so far is kept or cleaned up.
+
+    `values` go into the `stopped` event: what is known of the work until then.
+    """
+
+    def __init__(self, values: Mapping[str, object] | None = None) -> None:
+        super().__init__("stopped")
+        self.values = dict(values or {})
 
 
 def main(folder: Path) -> int:
     """Run the job in `folder`; the exit status is 0 when it finished or stopped as asked."""
     workspace = Workspace(folder.parent.parent)
     job = find_job(workspace, folder.name)
-    with hold(job.lock_path) as lock:
+    with _hold_patiently(job.lock_path) as lock:
         if lock is None:
             return ALREADY_RUNNING
         events = EventWriter(job.events_path)
@@ -34,8 +46,8 @@ def main(folder: Path) -> int:
         try:
             summary = _work(job, workspace, events)
             events.write("finished", **summary)
-        except StopRequested:
-            events.write("stopped")
+        except StopRequested as stop:
+            events.write("stopped", **stop.values)
         except StudioError as error:
             events.write("failed", message=error.message, fix=error.fix, code=error.code)
             return 1
@@ -53,6 +65,19 @@ def main(folder: Path) -> int:
     return 0
 
 
+@contextmanager
+def _hold_patiently(path: Path) -> Iterator[IO[str] | None]:
+    # A reader that asks for the state holds the lock for a moment; only another worker keeps it.
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        with ExitStack() as stack:
+            lock = stack.enter_context(hold(path))
+            if lock is not None or time.monotonic() > deadline:
+                yield lock
+                return
+        time.sleep(0.01)
+
+
 def _work(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, object]:
     """What the kind of job asks for; gives the values of its `finished` event."""
     if job.kind == "train":
@@ -67,4 +92,7 @@ def _work(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, obje
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]).resolve()))
+    # Under its real name: the StopRequested that the engine raises must be the class caught here.
+    from studio.jobs import worker
+
+    sys.exit(worker.main(Path(sys.argv[1]).resolve()))

@@ -16,6 +16,8 @@ from studio.errors import ModelError
 
 EXPORTABLE = ("LlamaForCausalLM", "MistralForCausalLM")
 EXPORTABLE_ROPE = ("default", "llama3", "linear")
+# Their Conv1D stores [in, out] where Linear stores [out, in]; DoRA adds d_out parameters.
+_CONV1D_MODELS = ("gpt2", "openai-gpt")
 # Embeddings and output heads are 2-D too, but a LoRA on them does not merge exactly when tied.
 _NOT_LINEAR = ("embed", "wte", "wpe", "lm_head", "embed_in", "embed_out", "norm", "score")
 
@@ -86,7 +88,10 @@ def read_facts(folder: Path) -> ModelFacts:
         vocab_size=int(config.get("vocab_size", 0)),
         context_length=int(config.get("max_position_embeddings", config.get("n_positions", 0))),
         tied=tied,
-        linear=_linear_kinds({name: shape for name, (shape, _) in tensors.items()}),
+        linear=_linear_kinds(
+            {name: shape for name, (shape, _) in tensors.items()},
+            transposed=config.get("model_type") in _CONV1D_MODELS,
+        ),
         export_problem=_export_problem(architecture, config),
     )
 
@@ -168,7 +173,9 @@ def _cut(path: Path, size: int) -> ModelError:
     )
 
 
-def _linear_kinds(shapes: dict[str, tuple[int, ...]]) -> tuple[LinearKind, ...]:
+def _linear_kinds(
+    shapes: dict[str, tuple[int, ...]], transposed: bool
+) -> tuple[LinearKind, ...]:
     counts: dict[str, dict[tuple[int, int], int]] = {}
     for name, shape in shapes.items():
         parts = name.removesuffix(".weight").split(".")
@@ -176,8 +183,7 @@ def _linear_kinds(shapes: dict[str, tuple[int, ...]]) -> tuple[LinearKind, ...]:
             continue
         if any(word in part for part in parts for word in _NOT_LINEAR):
             continue
-        # Conv1D of GPT-2 stores [in, out], Linear [out, in]; r * (in + out) is the same.
-        n_out, n_in = shape
+        n_out, n_in = reversed(shape) if transposed else shape
         kind = counts.setdefault(parts[-1], {})
         kind[n_in, n_out] = kind.get((n_in, n_out), 0) + 1
     return tuple(

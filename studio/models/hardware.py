@@ -65,7 +65,7 @@ def _cpu_bf16() -> bool:
 
 @cache
 def _nvml() -> bool:
-    import pynvml  # noqa: PLC0415  (warns at import on some machines without a driver)
+    import pynvml  # type: ignore[import-untyped]  # noqa: PLC0415
 
     try:
         pynvml.nvmlInit()

@@ -25,7 +25,8 @@ class ModelRef:
         Raises: ModelError for anything else.
         """
         text = text.strip()
-        if text == STARTER or Path(text).expanduser().is_dir():
+        # Path("") is the current folder.
+        if text == STARTER or (text and Path(text).expanduser().is_dir()):
             return cls(text)
         source, _, revision = text.partition("@")
         if _HUB_ID.fullmatch(source) and not Path(text).is_absolute():

@@ -193,6 +193,13 @@ class Encoder:
     def _rendered(
         self, messages: Sequence[Message], add_generation_prompt: bool, tools: JsonObjects
     ) -> tuple[str, list[Span] | None]:
+        if "tool_calls" not in self.template.source and any(m.tool_calls for m in messages):
+            raise TemplateError(
+                f"The chat template ({self.template.origin}) does not write tool calls: the call "
+                "would be missing from the text.",
+                "Choose a model or template that knows tools, such as chatml.",
+                "template_tool_calls",
+            )
         rendered = self.template.render(
             messages,
             add_generation_prompt,

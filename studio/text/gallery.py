@@ -21,7 +21,14 @@ _CHATML = """\
 {%- for message in messages -%}
     {{- '<|im_start|>' + message['role'] + '\\n' -}}
     {%- if message['role'] == 'assistant' -%}
-        {%- generation -%}{{- message['content'] + '<|im_end|>' -}}{%- endgeneration -%}
+        {%- generation -%}
+            {{- message['content'] -}}
+            {%- for call in message.tool_calls or [] -%}
+                {%- if message['content'] or not loop.first -%}{{- '\\n' -}}{%- endif -%}
+                {{- '<tool_call>\\n' + call.function | tojson + '\\n</tool_call>' -}}
+            {%- endfor -%}
+            {{- '<|im_end|>' -}}
+        {%- endgeneration -%}
     {%- else -%}
         {{- message['content'] + '<|im_end|>' -}}
     {%- endif -%}

@@ -176,7 +176,9 @@ def _look(encoder: Encoder, sample: Sample, number: int, found: FindingList) -> 
         first, last = (trained[0], trained[-1]) if trained else (length, length)
     if not isinstance(sample, PlainText):
         _check_cut(encoder, number, first, last, length, found)
+    if isinstance(sample, Conversation):
         _check_control_text(encoder, sample, number, found)
+        _check_unwritten(encoder, sample, number, found)
     return length
 
 
@@ -214,9 +216,9 @@ def _check_cut(
         )
 
 
-def _check_control_text(encoder: Encoder, sample: Sample, number: int, found: FindingList) -> None:
-    if not isinstance(sample, Conversation):
-        return
+def _check_control_text(
+    encoder: Encoder, sample: Conversation, number: int, found: FindingList
+) -> None:
     control = encoder.control_texts
     for place, message in enumerate(sample.messages, 1):
         if inside := next((token for token in control if token in message.content), ""):
@@ -230,6 +232,28 @@ def _check_control_text(encoder: Encoder, sample: Sample, number: int, found: Fi
                 )
             )
             return
+
+
+def _check_unwritten(
+    encoder: Encoder, sample: Conversation, number: int, found: FindingList
+) -> None:
+    """What the row has and the template's source never mentions."""
+    source = encoder.template.source
+    parts = (
+        ("tools", "the list of tools", bool(sample.tools)),
+        ("reasoning_content", "the reasoning", any(m.reasoning for m in sample.messages)),
+    )
+    for name, what, given in parts:
+        if given and name not in source:
+            found.add(
+                Finding(
+                    f"{name}_not_written",
+                    number,
+                    f"Row {number}: the chat template ({encoder.template_origin}) does not write "
+                    f"{what}, so training does not see it.",
+                    "Choose a model whose own template writes it, if it matters.",
+                )
+            )
 
 
 def _general(encoder: Encoder, n: int, total: int) -> list[Finding]:

@@ -130,9 +130,11 @@ def _load(folder: Path, stamps: tuple[tuple[str, int], ...]) -> TextTokenizer:
     if "added_tokens_decoder" not in config:
         config = {**config, **_read_json(folder / "special_tokens_map.json")}
     if _rebuilt_as_llama(saved, config, _read_json(folder / "config.json")):
-        saved = _as_llama(saved, config)
-    saved["truncation"] = saved["padding"] = None
-    core = Tokenizer.from_str(json.dumps(saved))
+        core = Tokenizer.from_str(json.dumps(_as_llama(saved, config)))
+    else:
+        core = Tokenizer.from_file(str(path))
+    core.no_truncation()
+    core.no_padding()
     named = {name: _text(config[name]) for name in NAMED_TOKENS if config.get(name)}
     _add_missing(core, config, named)
     return TextTokenizer(folder, core, named, _templates(folder, config))

@@ -1,0 +1,121 @@
+"""The words of the command line: which commands there are and what each takes."""
+
+import argparse
+import sys
+from typing import NoReturn
+
+from studio.data.recipe import LAYOUTS
+from studio.jobs.sampling import Sampling
+from studio.settings import knobs
+
+_USAGE_ERROR = 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports wrong usage as every other error: a code and a fix."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error [usage]: {message}", file=sys.stderr)
+        print(f"fix: See '{self.prog} --help'.", file=sys.stderr)
+        sys.exit(_USAGE_ERROR)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every command but `ui` and `test`, which launch.py runs itself."""
+    parser = _Parser(
+        prog="python launch.py",
+        description="The same engine as the screen, for scripts and terminals.",
+    )
+    shared = _Parser(add_help=False)
+    shared.add_argument("--workspace", metavar="DIR", help="folder of datasets and runs")
+    shared.add_argument(
+        "--json", action="store_true", help="print one JSON object as the last line of stdout"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, module: str, help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=help, parents=[shared])
+        command.set_defaults(module=module, function=f"run_{name}")
+        return command
+
+    add("doctor", "doctor", "say what this computer has and what is missing")
+    _add_data(add("data", "data", "look at a dataset as training sees it"))
+    _add_train(add("train", "train", "train an adapter"))
+    add("runs", "runs", "list the runs, newest first")
+    _add_run(add("stop", "runs", "ask a run to stop and keep what it learned"))
+    resume = add("resume", "train", "continue a stopped, lost or failed run")
+    _add_run(resume)
+    _add_background(resume)
+    _add_chat(add("chat", "chat", "ask a model one question"))
+    _add_export(add("export", "export", "write GGUF files for llama.cpp, and check them"))
+    return parser
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", metavar="RUN", help="a run's id or name")
+
+
+def _add_background(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--background", action="store_true", help="return at once; the run goes on by itself"
+    )
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", help="JSONL, JSON, CSV, Parquet, text or Excel")
+    command.add_argument(
+        "--model", default="starter", metavar="M", help="whose template and tokens (%(default)s)"
+    )
+    command.add_argument(
+        "--row", type=int, metavar="N", help="also show this row, counted from 1, as trained on"
+    )
+    command.add_argument("--layout", default="auto", choices=("auto", *LAYOUTS))
+    command.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="PART=COLUMN",
+        help="which column plays which part, e.g. completion=label; may be repeated",
+    )
+    command.add_argument(
+        "--chat-template", default="", metavar="NAME", help="a template other than the model's own"
+    )
+    command.add_argument(
+        "--max-length", type=int, metavar="N", help="tokens after which a conversation is cut"
+    )
+
+
+def _add_train(command: argparse.ArgumentParser) -> None:
+    command.add_argument("config", metavar="CONFIG", help="a run's settings as YAML or JSON")
+    _add_background(command)
+
+
+def _add_chat(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "target", metavar="TARGET", help="a run, a model folder, 'starter' or a .gguf file"
+    )
+    command.add_argument("--prompt", required=True, metavar="TEXT")
+    command.add_argument("--system", default="", metavar="TEXT", help="a system prompt before it")
+    command.add_argument(
+        "--base", action="store_true", help="ask the base model: the run's adapter is switched off"
+    )
+    for item in knobs(Sampling):
+        command.add_argument(
+            "--" + item.name.replace("_", "-"),
+            type=type(item.default),
+            default=item.default,
+            metavar="N" if isinstance(item.default, int) else "X",
+            help=f"{item.help} ({item.default})".replace("%", "%%"),
+        )
+
+
+def _add_export(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "run", metavar="RUN", help="a run's id or name, or the folder of a model to export as it is"
+    )
+    command.add_argument(
+        "--types",
+        default="Q4_K_M,Q8_0",
+        metavar="LIST",
+        help="quantizations, separated by commas (%(default)s)",
+    )

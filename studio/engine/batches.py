@@ -1,0 +1,142 @@
+"""Examples → batches: labels go through as they came, and no token is padding where possible.
+
+A flat batch holds its examples one behind the other in a single row; position ids restart and
+attention stays inside each segment (see `batches_attention`). A padded batch is for the models
+where that is not exact.
+
+Shapes: B examples, L longest of them, T tokens of all together.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from studio.text.examples import IGNORE_INDEX, Example
+
+Batch = dict[str, Any]
+_GROUP_BATCHES = 50
+
+
+class Collator(Protocol):
+    """Examples → what the model is called with, plus labels."""
+
+    def __call__(self, examples: Sequence[Any], /) -> Batch: ...
+
+
+def flatten(examples: Sequence[Example]) -> Batch:
+    """input_ids, labels and position_ids [1, T], and the segments' lengths as a tuple."""
+    lengths = tuple(len(example.input_ids) for example in examples)
+    ids = [token for example in examples for token in example.input_ids]
+    labels = [label for example in examples for label in example.labels]
+    return {
+        "input_ids": torch.tensor([ids]),
+        "labels": torch.tensor([labels]),
+        "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
+        "segment_lengths": lengths,
+    }
+
+
+def pad(examples: Sequence[Example]) -> Batch:
+    """input_ids, labels, attention_mask [B, L], padded on the right.
+
+    The padding id is 0: masked out of attention and loss, its value cannot matter.
+    """
+    longest = max(len(example.input_ids) for example in examples)
+    batch = {
+        "input_ids": torch.zeros(len(examples), longest, dtype=torch.long),
+        "labels": torch.full((len(examples), longest), IGNORE_INDEX),
+        "attention_mask": torch.zeros(len(examples), longest, dtype=torch.long),
+    }
+    for row, example in enumerate(examples):
+        length = len(example.input_ids)
+        batch["input_ids"][row, :length] = torch.tensor(example.input_ids)
+        batch["labels"][row, :length] = torch.tensor(example.labels)
+        batch["attention_mask"][row, :length] = 1
+    return batch
+
+
+def targets_of(batch: Batch) -> torch.Tensor:
+    """What each position should predict: the next label [B, L] or [1, T], else IGNORE_INDEX."""
+    targets = torch.full_like(batch["labels"], IGNORE_INDEX)
+    targets[:, :-1] = batch["labels"][:, 1:]
+    if "segment_lengths" in batch:
+        # The last token of a segment does not predict the first of the next one.
+        ends = torch.tensor(batch["segment_lengths"]).cumsum(0) - 1
+        targets[0, ends.to(targets.device)] = IGNORE_INDEX
+    return targets
+
+
+def n_targets(batch: Batch) -> int:
+    """Tokens that count in the loss of this batch."""
+    return int((targets_of(batch) != IGNORE_INDEX).sum())
+
+
+def n_tokens(batch: Batch) -> int:
+    """Tokens of this batch without padding."""
+    if "attention_mask" in batch:
+        return int(batch["attention_mask"].sum())
+    return int(batch["input_ids"].numel())
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Which examples form the batches of an epoch: a function of seed and epoch alone.
+
+    Nothing here asks torch's or Python's shared random state, so that a resumed run sees the
+    batches that it would have seen.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, seed: int, group_by_length: bool
+    ) -> None:
+        self._lengths = lengths
+        self._batch_size = batch_size
+        self._seed = seed
+        self._group_by_length = group_by_length
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self._lengths) // self._batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = random.Random(f"{self._seed} {self._epoch}")
+        order = list(range(len(self._lengths)))
+        rng.shuffle(order)
+        if self._group_by_length:
+            order = self._grouped(order)
+        batches = [
+            order[start : start + self._batch_size]
+            for start in range(0, len(order), self._batch_size)
+        ]
+        if self._group_by_length:
+            rng.shuffle(batches)
+        yield from batches
+
+    def _grouped(self, order: list[int]) -> list[int]:
+        # Sorting within groups of batches, not the whole epoch, keeps the batches random.
+        size = self._batch_size * _GROUP_BATCHES
+        grouped: list[int] = []
+        for start in range(0, len(order), size):
+            grouped += sorted(order[start : start + size], key=lambda index: self._lengths[index])
+        return grouped
+
+
+class EpochLoader(DataLoader[Any]):
+    """A loader that passes the epoch on to its batch sampler, as the Trainer asks it to."""
+
+    def __init__(self, examples: Any, batches: EpochBatches, collate: Collator) -> None:
+        # Its own generator: iterating must not draw from the shared one, or dropout would differ
+        # between a run that went through and one that resumed.
+        super().__init__(
+            examples, batch_sampler=batches, collate_fn=collate, generator=torch.Generator()
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        batches = self.batch_sampler
+        assert isinstance(batches, EpochBatches)
+        batches.set_epoch(epoch)

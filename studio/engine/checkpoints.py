@@ -1,0 +1,107 @@
+"""Checkpoints that are known to be whole: a manifest of sizes and hashes, then a COMPLETE mark.
+
+The Trainer writes checkpoint-N in place and would resume, silently and with another result, from
+one that lacks its optimizer or random state. So nothing is resumed that does not verify.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.paths import write_json, write_text
+
+MANIFEST = "manifest.json"
+COMPLETE = "COMPLETE"
+PROGRESS = "progress.json"
+KEPT = 2
+REQUIRED = (
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "optimizer.pt",
+    "scheduler.pt",
+    "rng_state.pth",
+    "trainer_state.json",
+    PROGRESS,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """A checkpoint that cannot be resumed from, and why."""
+
+    folder: Path
+    reason: str
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which it was saved, from its name."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def seal(checkpoint: Path) -> None:
+    """Write the manifest of all files, then the COMPLETE mark with the manifest's hash."""
+    files = {
+        path.relative_to(checkpoint).as_posix(): {
+            "size_bytes": path.stat().st_size,
+            "sha256": _sha256(path),
+        }
+        for path in sorted(checkpoint.rglob("*"))
+        if path.is_file() and path.name not in (MANIFEST, COMPLETE)
+    }
+    write_json(checkpoint / MANIFEST, {"schema_version": 1, "files": files})
+    write_text(checkpoint / COMPLETE, _sha256(checkpoint / MANIFEST) + "\n")
+
+
+def damage_of(checkpoint: Path) -> str:
+    """Why `checkpoint` cannot be resumed from; "" when every file is there, whole and unchanged."""
+    mark = checkpoint / COMPLETE
+    manifest = checkpoint / MANIFEST
+    if not mark.is_file() or not manifest.is_file():
+        return "it was not finished"
+    if mark.read_text("utf-8").strip() != _sha256(manifest):
+        return f"{MANIFEST} was changed"
+    files = json.loads(manifest.read_text("utf-8"))["files"]
+    for name in sorted({*files, *REQUIRED}):
+        path = checkpoint / name
+        if name not in files or not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != files[name]["size_bytes"]:
+            return f"{name} has {path.stat().st_size:,} of {files[name]['size_bytes']:,} bytes"
+        if _sha256(path) != files[name]["sha256"]:
+            return f"{name} was changed"
+    return ""
+
+
+def newest_complete(folder: Path) -> tuple[Path | None, list[Damage]]:
+    """The newest checkpoint under `folder` that verifies, and the damaged ones newer than it."""
+    damaged: list[Damage] = []
+    for checkpoint in sorted(_checkpoints(folder), key=step_of, reverse=True):
+        reason = damage_of(checkpoint)
+        if not reason:
+            return checkpoint, damaged
+        damaged.append(Damage(folder=checkpoint, reason=reason))
+    return None, damaged
+
+
+def rotate(folder: Path, kept: int = KEPT) -> None:
+    """Keep the newest `kept` sealed checkpoints; remove older ones and unfinished rests."""
+    newest = sorted(_checkpoints(folder), key=step_of, reverse=True)
+    sealed = [checkpoint for checkpoint in newest if (checkpoint / COMPLETE).is_file()]
+    for checkpoint in newest:
+        if checkpoint not in sealed[:kept]:
+            shutil.rmtree(checkpoint)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in folder.glob("checkpoint-*")
+        if path.is_dir() and path.name.rpartition("-")[2].isdigit()
+    ]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,97 @@
+"""What to talk to: a run's adapter on its base model, a model of its own, or a GGUF file."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from studio.errors import JobError, ModelError
+from studio.jobs.job import Job, list_jobs
+from studio.models.reference import ModelRef
+from studio.paths import Workspace
+from studio.settings import from_dict
+from studio.training.config import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatTarget:
+    """Plain values for the child. `model` is a folder or a .gguf file.
+
+    `adapter`, `recipe` (the dataset recipe, which names the template) and `precision` come from
+    the run; "", {} and "auto" for the rest.
+    """
+
+    kind: Literal["run", "model", "gguf"]
+    name: str
+    model: str
+    adapter: str
+    recipe: dict[str, Any]
+    precision: str = "auto"
+
+    @property
+    def has_adapter(self) -> bool:
+        return bool(self.adapter)
+
+
+def resolve_target(workspace: Workspace, target: str) -> ChatTarget:
+    """What a person means by a run's id or name, a model folder, a hub id, starter or a .gguf.
+
+    Raises: StudioError when it is none of these, or a run without an adapter.
+    """
+    target = target.strip()
+    if target.lower().endswith(".gguf"):
+        return _gguf_target(target)
+    runs = list_jobs(workspace, "train")
+    exact = [job for job in runs if job.id == target]
+    named = [job for job in runs if job.name == target]
+    if exact or (named and not _names_a_model(target)):
+        return _run_target((exact or named)[0])
+    if _names_a_model(target):
+        folder = ModelRef.parse(target).folder(download=True)
+        return ChatTarget(kind="model", name=target, model=str(folder), adapter="", recipe={})
+    known = [job.id for job in runs]
+    close = difflib.get_close_matches(target, known, n=3, cutoff=0.4) or known[:3]
+    raise JobError(
+        f"There is no run, model or GGUF file named '{target}'.",
+        f"Runs: {', '.join(close)}."
+        if close
+        else "Give a model folder, 'starter' or a .gguf file.",
+        "target_not_found",
+    )
+
+
+def _gguf_target(target: str) -> ChatTarget:
+    path = Path(target).expanduser().resolve()
+    if not path.is_file():
+        raise ModelError(
+            f"There is no file '{target}'.", "Check the path of the .gguf file.", "file_not_found"
+        )
+    return ChatTarget(kind="gguf", name=path.stem, model=str(path), adapter="", recipe={})
+
+
+def _names_a_model(target: str) -> bool:
+    try:
+        ModelRef.parse(target)
+    except ModelError:
+        return False
+    return True
+
+
+def _run_target(job: Job) -> ChatTarget:
+    adapter = job.folder / "adapter"
+    if not (adapter / "adapter_config.json").is_file():
+        raise JobError(
+            f"The run '{job.name}' has no adapter yet.",
+            "Wait until it has finished, or stop it and keep what it learned.",
+            "no_adapter",
+        )
+    values = job.config()
+    config = from_dict(RunConfig, values, f"config.json of '{job.name}'")
+    return ChatTarget(
+        kind="run",
+        name=job.name,
+        model=str(ModelRef.parse(config.model).folder()),
+        adapter=str(adapter),
+        recipe=dict(values["dataset"]),
+        precision=config.training.precision,
+    )

@@ -1,0 +1,60 @@
+"""Start an export: a run, or an untouched base model, as GGUF files of the chosen types."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from studio.errors import ExportError, JobError
+from studio.jobs.job import Job, create_job, find_job, state_of
+from studio.jobs.process import start_worker
+from studio.models.facts import read_facts
+from studio.models.gguf_sizes import PredictedSize, check_types, predicted_sizes
+from studio.models.reference import ModelRef
+from studio.paths import Workspace
+from studio.training.config import RunConfig
+
+
+def start_export(workspace: Workspace, run_id: str, types: Sequence[str], model: str = "") -> Job:
+    """Start exporting the run `run_id`, or with "" the untouched `model` (folder, hub id, starter).
+
+    Raises: StudioError when there is no such run or model, it has no adapter yet, or this kind
+    of model cannot be exported.
+    """
+    chosen = tuple(dict.fromkeys(types))
+    check_types(chosen)
+    name, folder = _source(workspace, run_id, model)
+    problem = read_facts(folder).export_problem
+    if problem:
+        raise ExportError(problem, "Choose a Llama-family base model.", "export_unsupported")
+    if find_spec("llama_cpp") is None:
+        raise ExportError(
+            "llama.cpp is not built yet.",
+            "Wait until the Export tab says that it is ready.",
+            "llama_not_ready",
+        )
+    config = {"run": run_id and find_job(workspace, run_id, "train").id, "types": list(chosen)}
+    job = create_job(workspace, "export", name, {**config, "model": "" if run_id else model})
+    start_worker(job)
+    return job
+
+
+def export_sizes(workspace: Workspace, run_id: str, model: str = "") -> list[PredictedSize]:
+    """The predicted size of every type for a run, or for an untouched model; reads no weights."""
+    return predicted_sizes(_source(workspace, run_id, model)[1])
+
+
+def _source(workspace: Workspace, run_id: str, model: str) -> tuple[str, Path]:
+    """Name and base model folder of what is to be exported."""
+    if not run_id:
+        reference = ModelRef.parse(model)
+        folder = reference.folder()
+        return reference.source if reference.source == "starter" else folder.name, folder
+    run = find_job(workspace, run_id, "train")
+    if not (run.folder / "adapter" / "adapter_model.safetensors").is_file():
+        state = state_of(run)
+        raise JobError(
+            f"The run '{run.name}' has no adapter yet (it is {state}).",
+            "Wait until it has finished, or choose another run.",
+            "adapter_missing",
+        )
+    return run.name, ModelRef.parse(str(run.config().get("model", RunConfig.model))).folder()

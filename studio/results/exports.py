@@ -1,0 +1,131 @@
+"""What exports left: files with their checks, read from the events of the export jobs.
+
+A file counts only when its event was written and it still lies there whole; a start that was
+killed leaves no such event.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.events import Event, read_events
+from studio.jobs.job import Job, State, find_job, list_jobs, state_of
+from studio.paths import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportCheck:
+    """One question to a file: `value` within `limit` passes; `type` "" means all files."""
+
+    name: str
+    passed: bool
+    value: float | None
+    limit: float | None
+    note: str
+    type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportFile:
+    """One GGUF with the checks that concern it; `path` is absolute."""
+
+    type: str
+    path: Path
+    size_bytes: int
+    bits_per_weight: float
+    sha256: str
+    checks: tuple[ExportCheck, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """One export job; `run` is the run's id, or "" where the untouched `model` was exported.
+
+    `phase`, `done` and `total` tell how far it is; `problem` and `fix` are said after a failure.
+    """
+
+    job: Job
+    run: str
+    model: str
+    types: tuple[str, ...]
+    state: State
+    phase: str
+    done: int
+    total: int
+    files: tuple[ExportFile, ...]
+    checks: tuple[ExportCheck, ...]
+    problem: str
+    fix: str
+
+
+def list_exports(workspace: Workspace, run_id: str | None = None) -> list[Export]:
+    """All exports, newest first; with `run_id` those of that run."""
+    exports = [read_export(job) for job in list_jobs(workspace, "export")]
+    return [export for export in exports if run_id is None or export.run == run_id]
+
+
+def find_export(workspace: Workspace, job_id: str) -> Export:
+    """The export with this id. Raises: JobError when there is none."""
+    return read_export(find_job(workspace, job_id, "export"))
+
+
+def read_export(job: Job) -> Export:
+    """What the events of `job` tell since its last start."""
+    state = state_of(job)
+    events = _since_last_start(read_events(job.events_path))
+    config = job.config()
+    checks = tuple(_check(event) for event in events if event["event"] == "check")
+    files = [_file(job, event, checks) for event in events if event["event"] == "file"]
+    phases = [event["name"] for event in events if event["event"] == "phase"]
+    phase = phases[-1] if phases else ""
+    steps = [e for e in events if e["event"] == "progress" and e["phase"] == phase]
+    failed = next((event for event in events if event["event"] == "failed"), {})
+    return Export(
+        job=job,
+        run=config.get("run", ""),
+        model=config.get("model", ""),
+        types=tuple(config["types"]),
+        state=state,
+        phase=phase,
+        done=steps[-1]["done"] if steps else 0,
+        total=steps[-1]["total"] if steps else 0,
+        files=tuple(file for file in files if _is_whole(file)),
+        checks=checks,
+        problem=failed.get("message", ""),
+        fix=failed.get("fix", ""),
+    )
+
+
+def _since_last_start(events: list[Event]) -> list[Event]:
+    starts = [place for place, event in enumerate(events) if event["event"] == "started"]
+    return events[starts[-1] :] if starts else events
+
+
+def _is_whole(file: ExportFile) -> bool:
+    return file.path.is_file() and file.path.stat().st_size == file.size_bytes
+
+
+def _file(job: Job, event: Event, checks: tuple[ExportCheck, ...]) -> ExportFile:
+    return ExportFile(
+        type=event["type"],
+        path=job.folder / event["path"],
+        size_bytes=event["size_bytes"],
+        bits_per_weight=event["bits_per_weight"],
+        sha256=event["sha256"],
+        checks=tuple(check for check in checks if check.type in ("", event["type"])),
+    )
+
+
+def _check(event: dict[str, Any]) -> ExportCheck:
+    return ExportCheck(
+        name=event["name"],
+        passed=event["passed"],
+        value=event["value"],
+        limit=event["limit"],
+        note=event["note"],
+        type=event.get("type", ""),
+    )

@@ -1,0 +1,225 @@
+"""Runs as a table: one RunSummary each, read off the job's folder and never stored.
+
+In: a workspace or a job. Out: frozen values for the Runs tab and the command line. Step lines are
+not parsed one by one: only the first and last ten count, so 200 long runs list in a moment.
+"""
+
+import json
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from studio.events import Event
+from studio.jobs.job import ACTIVE, Job, State, list_jobs, state_of
+from studio.paths import Workspace
+
+KIND = "train"
+_MEAN_STEPS = 10
+_STEP_LINE = b'{"event": "step"'
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunError:
+    """Why a run ended without finishing, and what to do."""
+
+    message: str
+    fix: str
+    code: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """One run; None where it is not known (yet). Losses are in nats a token.
+
+    `train_loss_first` and `train_loss_last` are means over the first and last ten steps;
+    `seconds_left` is there while it runs; `adapter` is the folder once it exists.
+    """
+
+    id: str
+    name: str
+    state: State
+    created_at: float
+    model: str
+    method: str
+    dataset: str
+    step: int
+    n_steps: int | None
+    train_loss_first: float | None
+    train_loss_last: float | None
+    best_eval_loss: float | None
+    eval_loss: float | None
+    tokens_per_second: float | None
+    seconds_left: float | None
+    peak_memory_bytes: int | None
+    elapsed_seconds: float | None
+    adapter: Path | None
+    error: RunError | None
+
+
+def list_runs(workspace: Workspace) -> list[RunSummary]:
+    """All runs, newest first."""
+    return [summarize(job) for job in list_jobs(workspace, KIND)]
+
+
+def summarize(job: Job) -> RunSummary:
+    """What is known of a run now."""
+    # The state first: a run that ends in between then shows as running with its last values.
+    state = state_of(job)
+    tally = _tally_of(job.events_path).read()
+    config = job.config()
+    ended = tally.ended
+    adapter = job.folder / "adapter"
+    return RunSummary(
+        id=job.id,
+        name=job.name,
+        state=state,
+        created_at=job.created_at,
+        model=config.get("model", ""),
+        method=config.get("method", ""),
+        dataset=_dataset_name(config),
+        step=tally.step,
+        n_steps=tally.n_steps,
+        train_loss_first=_first_known(ended.get("train_loss_first"), _mean_loss(tally.first)),
+        train_loss_last=_first_known(ended.get("train_loss_last"), _mean_loss(tally.last)),
+        best_eval_loss=min(
+            (loss for loss in tally.evals.values() if loss is not None), default=None
+        ),
+        eval_loss=_first_known(ended.get("eval_loss"), tally.last_eval),
+        tokens_per_second=_first_known(
+            ended.get("tokens_per_second"), tally.now("tokens_per_second")
+        ),
+        seconds_left=tally.now("seconds_left") if state in ACTIVE else None,
+        peak_memory_bytes=ended.get("peak_memory_bytes"),
+        elapsed_seconds=_first_known(ended.get("elapsed_seconds"), tally.now("elapsed_seconds")),
+        adapter=adapter if (adapter / "adapter_config.json").is_file() else None,
+        error=_error(state, ended),
+    )
+
+
+def _error(state: State, ended: Event) -> RunError | None:
+    if state == "failed":
+        return RunError(
+            message=str(ended.get("message", "")),
+            fix=str(ended.get("fix", "")),
+            code=str(ended.get("code", "unexpected")),
+        )
+    if state == "lost":
+        return RunError(
+            message="The worker ended without a word: it was killed, or the power went.",
+            fix="Resume the run: it continues from its last checkpoint. The end of the log may "
+            "tell why.",
+            code="run_lost",
+        )
+    return None
+
+
+def _dataset_name(config: dict[str, Any]) -> str:
+    files = config.get("dataset", {}).get("files", [])
+    if not files:
+        return ""
+    first = Path(files[0]).name
+    return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
+
+
+def _first_known(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _mean_loss(lines: Iterable[Event]) -> float | None:
+    losses = [line["loss"] for line in lines if line.get("loss") is not None]
+    return sum(losses) / len(losses) if losses else None
+
+
+@dataclass
+class _Tally:
+    """The fold over one run's events; `ended` holds the values of its end event, if any."""
+
+    first: list[Event] = field(default_factory=list)
+    last: deque[Event] = field(default_factory=lambda: deque(maxlen=_MEAN_STEPS))
+    evals: dict[int, float | None] = field(default_factory=dict)
+    n_steps: int | None = None
+    ended: Event = field(default_factory=dict)
+    resumed_step: int = 0
+
+    def snapshot(self) -> "_Tally":
+        return replace(self, first=list(self.first), last=deque(self.last), evals=dict(self.evals))
+
+    @property
+    def step(self) -> int:
+        known = self.last[-1]["step"] if self.last else self.resumed_step
+        # A resumed run that is stopped while it loads ends at step 0 of its own.
+        return max(int(known), int(self.ended.get("step") or 0))
+
+    @property
+    def last_eval(self) -> float | None:
+        return next(reversed(self.evals.values()), None)
+
+    def now(self, name: str) -> Any:
+        return self.last[-1].get(name) if self.last else None
+
+    def add_steps(self, lines: list[bytes]) -> None:
+        for line in lines[: max(_MEAN_STEPS - len(self.first), 0)]:
+            self.first.append(json.loads(line))
+        self.last.extend(json.loads(line) for line in lines[-_MEAN_STEPS:])
+
+    def add(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "started":
+            self.ended = {}
+        elif kind == "plan":
+            self.n_steps = event["n_steps"]
+        elif kind == "resumed":
+            self.resumed_step = event["step"]
+            self._void_after(event["step"])
+        elif kind == "eval":
+            self.evals.pop(event["step"], None)
+            self.evals[event["step"]] = event["eval_loss"]
+        elif kind in ("finished", "stopped", "failed"):
+            self.ended = event
+
+    def _void_after(self, step: int) -> None:
+        self.first = [event for event in self.first if event["step"] <= step]
+        kept = [event for event in self.last if event["step"] <= step]
+        self.last = deque(kept, maxlen=_MEAN_STEPS)
+        self.evals = {at: loss for at, loss in self.evals.items() if at <= step}
+
+
+class _TallyReader:
+    """Follows one event file; an append-only file never has to be read twice."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._tally = _Tally()
+        self._lock = threading.Lock()
+
+    def read(self) -> _Tally:
+        with self._lock:
+            if self._path.exists():
+                self._read_on()
+            return self._tally.snapshot()
+
+    def _read_on(self) -> None:
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            content = file.read()
+        end = content.rfind(b"\n") + 1
+        self._offset += end
+        steps: list[bytes] = []
+        for line in content[:end].splitlines():
+            if line.startswith(_STEP_LINE):
+                steps.append(line)
+            elif line.strip():
+                self._tally.add_steps(steps)
+                steps = []
+                self._tally.add(json.loads(line))
+        self._tally.add_steps(steps)
+
+
+@lru_cache(maxsize=1024)
+def _tally_of(path: Path) -> _TallyReader:
+    return _TallyReader(path)
