@@ -1,0 +1,168 @@
+// Draws one run and asks the studio for its new points. This is the body of gr.HTML's js_on_load:
+// `element`, `props`, `server`, `trigger` and `watch` are given. Numbers, words and layout come
+// from Python (components/chart.py, components/live_run.py); nothing is computed here.
+
+const ACTIVE_MS = 1000;
+const IDLE_MS = 5000;
+const NARROW_PX = 640;
+
+const part = (name) => element.querySelector(`[data-part="${name}"]`);
+const plot = part("plot");
+const isDark = () => document.body.classList.contains("dark");
+const isNarrow = () => plot.clientWidth < NARROW_PX;
+const copy = (value) => JSON.parse(JSON.stringify(value));
+
+let job = "";
+let since = null; // what the studio gave us last; null asks for the whole run
+let signature = ""; // state and messages; a change lets the buttons around the chart follow
+let active = false;
+let asking = false;
+let drawn = false;
+let logarithmic = false;
+
+function layoutNow() {
+  const layout = copy(props.spec[isDark() ? "dark" : "light"].layout);
+  const domains = props.spec[isNarrow() ? "narrow" : "wide"];
+  for (const [path, value] of Object.entries(domains)) {
+    const [axis, key] = path.split(".");
+    layout[axis][key] = value;
+  }
+  layout.yaxis.type = logarithmic ? "log" : "linear";
+  layout.uirevision = job; // the zoom belongs to the run, whatever is redrawn
+  layout.dragmode = isNarrow() ? false : "zoom"; // on a phone a drag scrolls the page
+  layout.autosize = true;
+  return layout;
+}
+
+function tracesWith(points) {
+  const traces = copy(props.spec[isDark() ? "dark" : "light"].data);
+  traces.forEach((trace, i) => Object.assign(trace, { x: points[i][0], y: points[i][1] }));
+  return traces;
+}
+
+function draw(points) {
+  const options = { displayModeBar: false, responsive: true, doubleClick: "reset" };
+  drawn = true;
+  return Plotly.react(plot, tracesWith(points), layoutNow(), options);
+}
+
+function redraw() {
+  if (drawn) draw(plot.data.map((trace) => [trace.x, trace.y]));
+}
+
+function extend(points) {
+  const indices = points.map((_, i) => i).filter((i) => points[i][0].length > 0);
+  if (indices.length === 0) return;
+  const pick = (k) => indices.map((i) => points[i][k]);
+  Plotly.extendTraces(plot, { x: pick(0), y: pick(1) }, indices);
+}
+
+function showMetrics(metrics) {
+  const strip = part("metrics");
+  if (strip.children.length !== metrics.length) {
+    strip.replaceChildren(
+      ...metrics.map(() => {
+        const cell = document.createElement("div");
+        cell.className = "metric";
+        for (const tag of ["span", "strong", "small"]) cell.append(document.createElement(tag));
+        return cell;
+      }),
+    );
+  }
+  metrics.forEach((metric, i) => {
+    const texts = [metric.label, metric.value, metric.note];
+    texts.forEach((text, k) => {
+      const node = strip.children[i].children[k];
+      if (node.textContent !== text) node.textContent = text;
+    });
+  });
+}
+
+function showProgress(reply) {
+  const bar = part("progress");
+  const percent = Math.round(reply.progress * 1000) / 10;
+  bar.setAttribute("aria-valuenow", String(percent));
+  bar.firstElementChild.style.width = `${percent}%`;
+  bar.dataset.state = reply.state;
+  const phase = part("phase");
+  if (phase.textContent !== reply.phase) phase.textContent = reply.phase;
+  plot.setAttribute("aria-label", reply.aloud);
+}
+
+function take(reply) {
+  if (reply.job !== job) return; // another run was chosen while this answer was under way
+  if (reply.reset || !drawn) draw(reply.points);
+  else extend(reply.points);
+  since = reply.since;
+  active = reply.active;
+  showMetrics(reply.metrics);
+  showProgress(reply);
+  if (reply.signature !== signature) {
+    const first = signature === "";
+    signature = reply.signature;
+    if (!first) trigger("state", { run: job });
+  }
+}
+
+async function ask() {
+  const shown = element.isConnected && element.offsetParent !== null && !document.hidden;
+  if (!job || asking || !shown || typeof Plotly === "undefined") return;
+  asking = true;
+  const lengths = drawn ? plot.data.map((trace) => trace.x.length) : [];
+  try {
+    const reply = await server.poll({ job, since, n_shown: Math.max(0, ...lengths) });
+    if (reply.error) part("phase").textContent = `${reply.error} ${reply.fix}`;
+    else take(reply);
+  } catch (error) {
+    part("phase").textContent = "The studio does not answer. Trying again.";
+  } finally {
+    asking = false;
+  }
+}
+
+function follow(chosen) {
+  if (chosen === job) return;
+  job = chosen;
+  since = null;
+  signature = "";
+  active = true;
+  element.firstElementChild.hidden = !job;
+  ask();
+}
+
+part("log").addEventListener("click", () => {
+  logarithmic = !logarithmic;
+  part("log").setAttribute("aria-pressed", String(logarithmic));
+  redraw();
+});
+part("whole").addEventListener("click", () => {
+  if (drawn) Plotly.relayout(plot, { "xaxis.autorange": true });
+});
+
+let dark = isDark();
+new MutationObserver(() => {
+  if (isDark() === dark) return;
+  dark = isDark();
+  redraw();
+}).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+
+let narrow = isNarrow();
+new ResizeObserver(() => {
+  if (plot.clientWidth === 0 || isNarrow() === narrow) return;
+  narrow = isNarrow();
+  redraw();
+}).observe(plot);
+
+let waited = 0;
+const clock = setInterval(() => {
+  if (!element.isConnected) return clearInterval(clock);
+  waited += ACTIVE_MS;
+  if (!active && waited < IDLE_MS) return;
+  waited = 0;
+  ask();
+}, ACTIVE_MS);
+document.addEventListener("visibilitychange", ask);
+
+element.firstElementChild.hidden = true;
+watch("value", () => follow(props.value || ""));
+follow(props.value || "");

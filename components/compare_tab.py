@@ -1,0 +1,301 @@
+"""The Compare tab: one run, its base and its tuned model side by side on the same message.
+
+One child process holds base and adapter; both panes stream at once, each with its own history.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from components.chat_room import Answers, ChatRoom, chat_room
+from components.chat_stream import (
+    Question,
+    Turns,
+    answer,
+    checked_prompt,
+    pane_head,
+    with_question,
+)
+from components.forms import Form
+from components.handlers import show_errors
+from components.page import Page, live, static
+from components.run_picker import build_picker, usable_run
+from components.sampling_form import build_sampling
+from components.suggestions import suggest, suggested_text
+from components.wording import model_name, text
+from studio.jobs.job import find_job
+from studio.jobs.sampling import Sampling
+from studio.results.runs import summarize
+from studio.settings import from_dict
+
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+PANES = ("base", "tuned")
+_WORDS = {"base": "Base", "tuned": "Tuned"}
+_NEXT_STEP = (
+    "Nothing to compare yet. Train a run on the Train tab, or stop a running one and keep it; "
+    "then base and tuned answer here side by side."
+)
+
+
+@dataclass(frozen=True)
+class _Pane:
+    kind: str
+    head: gr.HTML
+    chat: gr.Chatbot
+    turns: gr.State
+
+
+@dataclass(frozen=True)
+class _View:
+    """The parts that the handlers read and change. `chosen` is the run that is compared."""
+
+    chosen: gr.State
+    body: gr.Column
+    status: gr.HTML
+    load: gr.Button
+    unload: gr.Button
+    panes: tuple[_Pane, _Pane]
+    suggestions: gr.HTML
+    prompt: gr.Textbox
+    send: gr.Button
+    stop: gr.Button
+    clear: gr.Button
+    form: Form
+    system: gr.Textbox
+
+    @property
+    def heads(self) -> list[gr.HTML]:
+        return [pane.head for pane in self.panes]
+
+    @property
+    def chats(self) -> list[gr.Chatbot]:
+        return [pane.chat for pane in self.panes]
+
+    @property
+    def turns(self) -> list[gr.State]:
+        return [pane.turns for pane in self.panes]
+
+
+def build_compare(page: Page) -> None:
+    """Build the tab; it compares the run in `page.run` where that one has an adapter."""
+    room, answers = chat_room(page.workspace), Answers()
+    chosen = gr.State("")
+    with gr.Column(elem_classes="s-card"), gr.Row(elem_classes="compare-top"):
+        picker = build_picker(
+            page.workspace, "compare-run", "Base and adapter are loaded once, for both.", _NEXT_STEP
+        )
+        with gr.Row(elem_classes="compare-memory"):
+            status = static(elem_id="compare-status")
+            load = gr.Button("Load", size="md", elem_id="compare-load", visible=False)
+            unload = gr.Button("Unload", size="md", elem_id="compare-unload", visible=False)
+    with gr.Column(visible=False, elem_id="compare-body") as body:
+        with gr.Row(elem_classes="panes", equal_height=True):
+            panes = (_build_pane("base"), _build_pane("tuned"))
+        suggestions = live("suggestions", "compare-suggestions", [])
+        prompt, send, stop, clear = _build_prompt()
+        with gr.Accordion("Sampling settings", open=False, elem_id="compare-sampling"):
+            form, system = build_sampling("compare")
+    view = _View(
+        chosen, body, status, load, unload, panes, suggestions, prompt, send, stop, clear, form,
+        system,
+    )  # fmt: skip
+    _follow_choice(page, view, picker, room)
+    _connect_memory(view, room)
+    _connect_chat(page, view, room, answers)
+
+
+def _build_pane(kind: str) -> _Pane:
+    with gr.Column(elem_classes=["s-card", "pane"], elem_id=f"pane-{kind}", min_width=280):
+        head = static(pane_head(kind, _WORDS[kind], ""))
+        chat = gr.Chatbot(
+            label=f"{_WORDS[kind]} model",
+            show_label=False,
+            container=False,
+            height=420,
+            layout="bubble",
+            buttons=["copy"],
+            feedback_options=None,
+            allow_file_downloads=False,
+            latex_delimiters=[],
+            placeholder="Ask something below: both models answer at once.",
+            elem_id=f"chat-{kind}",
+        )
+    return _Pane(kind, head, chat, gr.State([]))
+
+
+def _build_prompt() -> tuple[gr.Textbox, gr.Button, gr.Button, gr.Button]:
+    with gr.Row(elem_classes="prompt-row"):
+        prompt = gr.Textbox(
+            label="Message to both models",
+            show_label=False,
+            container=False,
+            lines=1,
+            max_lines=8,
+            placeholder="Message both models (Enter sends, Shift+Enter makes a new line)",
+            elem_id="compare-prompt",
+            scale=1,
+        )
+        with gr.Row(elem_classes="prompt-buttons"):
+            send = gr.Button("Send", variant="primary", elem_id="compare-send")
+            stop = gr.Button("Stop", interactive=False, elem_id="compare-stop")
+            clear = gr.Button("Clear", elem_id="compare-clear")
+    return prompt, send, stop, clear
+
+
+def _follow_choice(page: Page, view: _View, picker: gr.HTML, room: ChatRoom) -> None:
+    """Keep `chosen` at page.run where that has an adapter, and show what is chosen."""
+
+    @show_errors
+    def picked(event: gr.EventData) -> tuple[str, str]:
+        return str(event.run), str(event.run)
+
+    @show_errors
+    def followed(run_id: str) -> object:
+        return run_id if usable_run(page.workspace, run_id) else gr.skip()
+
+    @show_errors
+    def arrived(run_id: str, event: gr.EventData) -> str:
+        return run_id if usable_run(page.workspace, run_id) else str(event.run)
+
+    @show_errors
+    def show(chosen: str) -> list[object]:
+        models = _models(page, chosen)
+        heads = [pane_head(kind, _WORDS[kind], models[kind]) for kind in PANES]
+        return [chosen, gr.Column(visible=bool(chosen)), *heads, [], [], [], []]
+
+    @show_errors
+    def prompts(chosen: str) -> tuple[list[str], str]:
+        return suggest(page.workspace, chosen)
+
+    # Queued: gradio tells a State's listeners only of changes that came through the queue.
+    queued: dict[str, Any] = {"show_progress": "hidden"}
+    picker.pick(picked, None, [view.chosen, page.run], **queued)
+    picker.arrive(arrived, page.run, view.chosen, **queued)
+    page.run.change(followed, page.run, view.chosen, **queued)
+    shown = [picker, view.body, *view.heads, *view.chats, *view.turns]
+    view.chosen.change(show, view.chosen, shown, **_QUIET)
+    view.chosen.change(prompts, view.chosen, [view.suggestions, view.system], **queued)
+    view.chosen.change(
+        lambda chosen: memory(room, chosen),
+        view.chosen,
+        [view.status, view.load, view.unload],
+        **_QUIET,
+    )
+
+
+def _models(page: Page, chosen: str) -> dict[str, str]:
+    """What answers in each pane, by name."""
+    if not chosen:
+        return dict.fromkeys(PANES, "")
+    run = summarize(find_job(page.workspace, chosen, "train"))
+    return {"base": model_name(run.model), "tuned": run.name}
+
+
+def memory(room: ChatRoom, chosen: str) -> tuple[str, object, object]:
+    """What is in memory, in words, and the buttons that go with it."""
+    ready = bool(chosen) and room.has(chosen)
+    words = "Loaded and ready." if ready else "Not loaded; the first message loads it."
+    return (
+        f'<p class="s-note" role="status">{words if chosen else ""}</p>',
+        gr.Button(visible=bool(chosen) and not ready),
+        gr.Button(visible=ready),
+    )
+
+
+def _connect_memory(view: _View, room: ChatRoom) -> None:
+    outputs = [view.status, view.load, view.unload]
+
+    @show_errors
+    def load(chosen: str) -> Iterator[tuple[object, object, object]]:
+        for phase in room.load(chosen):
+            note = f'<p class="s-note" role="status">{text(phase)} …</p>'
+            yield note, gr.Button(interactive=False), gr.Button(visible=False)
+        yield memory(room, chosen)
+
+    @show_errors
+    def unload(chosen: str) -> tuple[str, object, object]:
+        room.unload()
+        return memory(room, chosen)
+
+    view.load.click(load, view.chosen, outputs, show_progress="hidden", concurrency_limit=4).then(
+        lambda: gr.Button(interactive=True), None, view.load, **_QUIET
+    )
+    view.unload.click(unload, view.chosen, outputs, **_QUIET)
+
+
+def _connect_chat(page: Page, view: _View, room: ChatRoom, answers: Answers) -> None:
+    """First both panes get the message, unqueued; then two streams run side by side."""
+
+    @show_errors
+    def ask(
+        prompt: str, base: Turns, tuned: Turns, request: gr.Request, event: gr.EventData
+    ) -> list[object]:
+        suggested = suggested_text(event)
+        question = checked_prompt(suggested or prompt)
+        answers.begin(str(request.session_hash), PANES)
+        asked = [with_question(turns, question) for turns in (base, tuned)]
+        left = gr.skip() if suggested else ""
+        return [left, *asked, *asked, gr.Button(interactive=False), gr.Button(interactive=True)]
+
+    @show_errors
+    def settle(chosen: str, request: gr.Request) -> list[object]:
+        busy = answers.busy(str(request.session_hash))
+        return [gr.Button(interactive=not busy), gr.Button(interactive=busy), *memory(room, chosen)]
+
+    buttons = [view.send, view.stop]
+    settled = [*buttons, view.status, view.load, view.unload]
+    sent = gr.on(
+        [view.send.click, view.prompt.submit, view.suggestions.select],
+        ask,
+        [view.prompt, *view.turns],
+        [view.prompt, *view.chats, *view.turns, *buttons],
+        **_QUIET,
+    )
+    for pane in view.panes:
+        sent.success(
+            _streamer(page, view, pane, room, answers),
+            [view.chosen, pane.turns, view.system, *view.form.inputs],
+            [pane.chat, pane.turns, pane.head],
+            show_progress="hidden",
+            concurrency_id=f"compare-{pane.kind}",
+            concurrency_limit=1,
+        ).then(settle, view.chosen, settled, **_QUIET)
+    _connect_stop_and_clear(view, answers)
+
+
+def _streamer(page: Page, view: _View, pane: _Pane, room: ChatRoom, answers: Answers) -> Any:
+    @show_errors
+    def stream(
+        request: gr.Request, chosen: str, turns: Turns, system: str, *values: object
+    ) -> Iterator[tuple[object, object, object]]:
+        question = Question(
+            window=str(request.session_hash),
+            pane=pane.kind,
+            target=chosen,
+            turns=turns,
+            system=system.strip(),
+            sampling=from_dict(Sampling, view.form.read(values), "Sampling settings"),
+            tuned=pane.kind == "tuned",
+        )
+        model = _models(page, chosen)[pane.kind]
+        for state in answer(room, answers, question):
+            head = pane_head(pane.kind, _WORDS[pane.kind], model, state.note)
+            yield state.turns, state.turns, head
+
+    return stream
+
+
+def _connect_stop_and_clear(view: _View, answers: Answers) -> None:
+    @show_errors
+    def stop(request: gr.Request) -> None:
+        answers.stop(str(request.session_hash))
+
+    @show_errors
+    def clear(request: gr.Request) -> list[object]:
+        answers.stop(str(request.session_hash))
+        return [[], [], [], []]
+
+    view.stop.click(stop, None, None, **_QUIET)
+    view.clear.click(clear, None, [*view.chats, *view.turns], **_QUIET)
