@@ -169,6 +169,12 @@ def test_a_missing_pyvenv_cfg_is_broken(environment: Environment) -> None:
     assert environment.condition(read_pins(), []).kind == "broken"
 
 
+def test_an_interrupted_removal_is_broken_not_absent(environment: Environment) -> None:
+    environment.stamp_path.unlink()
+    (environment.root / "pyvenv.cfg").unlink()
+    assert environment.condition(read_pins(), []).kind == "broken"
+
+
 def test_another_python_behind_the_environment_is_broken(environment: Environment) -> None:
     write_json(environment.stamp_path, {**environment.read_stamp(), "python": "3.10"})
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -247,7 +253,7 @@ def test_steps_are_short_lines_where_there_is_no_terminal() -> None:
     with steps.step("First"):
         steps.say("too quick to be worth a line")
     with steps.step("Second"):
-        steps.fail("failed, exit code 1")
+        steps.end_with("failed, exit code 1")
     assert out.getvalue().splitlines() == [
         "[1/2] First",
         "      done in 0 s",

@@ -163,6 +163,19 @@ def test_a_resumed_run_forgets_the_end_of_its_first_part(workspace: Workspace) -
     assert run.train_loss_last == 2.0
 
 
+def test_a_resume_that_is_stopped_while_it_loads_keeps_step_and_losses(
+    workspace: Workspace,
+) -> None:
+    job = new_run(workspace)
+    events = EventWriter(job.events_path)
+    write_steps(events, 1, 5, loss=2.0)
+    events.write("stopped", step=5, train_loss_last=2.0)
+    events.write("started", pid=2)
+    events.write("stopped", step=0, train_loss_last=None)
+    run = summarize(job)
+    assert (run.state, run.step, run.train_loss_last) == ("stopped", 5, 2.0)
+
+
 def test_runs_are_listed_newest_first_and_other_jobs_are_not(workspace: Workspace) -> None:
     older = new_run(workspace)
     facts = json.loads((older.folder / "job.json").read_text())

@@ -97,6 +97,26 @@ def test_chatml_labels_token_for_token(tmp_path: Path):
     assert example.labels == [*[IGNORE_INDEX] * 20, *kept, IGNORE_INDEX]
 
 
+CALL = Message(
+    "assistant",
+    "",
+    ({"type": "function", "function": {"name": "f", "arguments": {"x": 1}}},),
+)
+
+
+def test_chatml_trains_tool_calls_and_other_templates_refuse_them(tmp_path: Path):
+    talk = Conversation((Message("user", "Q"), CALL))
+    made = encoder(tmp_path)
+    assert trained(made, made.encode_one(talk)) == [
+        '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call><|im_end|>'
+    ]
+
+    for template in ("plain", "alpaca"):
+        with pytest.raises(TemplateError) as caught:
+            encoder(tmp_path, chat_template=template).encode_one(talk)
+        assert caught.value.code == "template_tool_calls"
+
+
 def test_everything_is_trained_when_asked(tmp_path: Path):
     made = encoder(tmp_path, UNMARKED_CHATML, train_on="everything")
     example = made.encode_one(TALK)

@@ -93,6 +93,21 @@ def test_lengths_and_token_findings_of_a_dataset(tmp_path: Path):
     assert found.findings[4].message.startswith("Row 6: The chat template")
 
 
+def test_tools_and_reasoning_that_a_template_does_not_write_are_told(tmp_path: Path):
+    turns = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "a", "reasoning_content": "hm"},
+    ]
+    rows = [{"messages": turns, "tools": [{"name": "f"}]}]
+
+    found = examine(dataset(tmp_path, rows), encoder(tmp_path))
+
+    assert [(f.code, f.row) for f in found.findings] == [
+        ("tools_not_written", 1),
+        ("reasoning_content_not_written", 1),
+    ]
+
+
 def test_many_rows_are_sampled_evenly_and_that_is_said(tmp_path: Path):
     rows = [{"text": "a" * i} for i in range(1, 101)]
 

@@ -1,0 +1,117 @@
+"""The Train tab: counts that follow the settings, problems instead of a failing start."""
+
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from studio.jobs.job import find_job
+from studio.jobs.process import wait_until_ended
+from studio.paths import Workspace
+from tests.browser.conftest import OpenPage, Studio
+
+
+@pytest.fixture
+def page(open_page: OpenPage, model_folder: Path, chat_file: Path) -> Page:
+    """The Train tab with 30 conversations (28 to train on) and the tiny model."""
+    opened = open_page(f"?model={quote(str(model_folder))}")
+    opened.set_input_files("#bring-files input[type=file]", chat_file)
+    expect(opened.locator(".s-project")).to_have_text("chat")
+    opened.get_by_role("tab", name="Train").click()
+    expect(opened.locator("#plan")).to_contain_text("Optimizer steps")
+    return opened
+
+
+def _set(page: Page, knob: str, value: str) -> None:
+    page.locator(f"#knob-{knob} input").fill(value)
+    page.keyboard.press("Tab")
+
+
+def _plan(page: Page, name: str) -> object:
+    return page.locator("#plan div", has=page.locator(f"dt:text-is('{name}')")).locator("dd")
+
+
+def test_the_models_facts_are_read_from_its_folder(page: Page) -> None:
+    facts = page.locator("#model-facts")
+    expect(facts).to_contain_text("512 tokens")
+    expect(facts).to_contain_text("apache-2.0")
+    expect(facts).to_contain_text("can be exported to GGUF")
+
+
+def test_trainable_parameters_follow_rank_and_target_modules(page: Page) -> None:
+    # Each of q, k, v, o: r (32 + 32); gate, up, down: r (32 + 64). With r = 16: 8,704.
+    expect(_plan(page, "Trainable parameters")).to_have_text("8,704")
+    _set(page, "r", "8")
+    expect(_plan(page, "Trainable parameters")).to_have_text("4,352")
+    page.locator("#target-modules").get_by_label("down_proj").uncheck()
+    expect(_plan(page, "Trainable parameters")).to_have_text("3,584")
+
+
+def test_alpha_follows_the_rank_until_it_is_typed(page: Page) -> None:
+    _set(page, "r", "8")
+    expect(page.locator("#knob-lora_alpha input")).to_have_value("16")
+    _set(page, "lora_alpha", "8")
+    expect(page.get_by_label("Keep strength at twice the rank")).not_to_be_checked()
+    expect(_plan(page, "Scaling (α/r)")).to_have_text("1")
+    _set(page, "r", "4")
+    expect(_plan(page, "Scaling (α/r)")).to_have_text("2")
+    expect(page.locator("#knob-lora_alpha input")).to_have_value("8")
+
+
+def test_problems_are_listed_with_their_fixes_and_start_waits_for_them(page: Page) -> None:
+    problems, start = page.locator("#problems"), page.locator("#start")
+    expect(problems).to_contain_text("Maximum length 1024 is more than the model's context of 512")
+    expect(problems).to_contain_text("Set Maximum length to 512 or less.")
+    expect(start).to_be_disabled()
+    _set(page, "max_length", "128")
+    _set(page, "learning_rate", "")
+    expect(problems).to_contain_text("Learning rate is empty.")
+    _set(page, "learning_rate", "0.001")
+    expect(problems).to_contain_text("No problems found.")
+    expect(start).to_be_enabled()
+
+
+def test_steps_and_effective_batch_are_counted(page: Page) -> None:
+    expect(_plan(page, "Rows to train on")).to_have_text("28")
+    expect(_plan(page, "Optimizer steps")).to_have_text("7")
+    _set(page, "per_device_train_batch_size", "7")
+    expect(_plan(page, "Effective batch")).to_have_text("7 conversations")
+    expect(_plan(page, "Optimizer steps")).to_have_text("4")
+
+
+def test_start_makes_a_run_of_exactly_what_is_on_screen_and_opens_it(
+    page: Page, studio: Studio
+) -> None:
+    _set(page, "max_length", "128")
+    _set(page, "max_steps", "3")
+    _set(page, "r", "4")
+    page.get_by_label("Name of the run").fill("first try")
+    page.locator("#target-modules").get_by_label("k_proj").uncheck()
+    expect(page.locator("#problems")).to_contain_text("Ready.")
+    expect(_plan(page, "Trainable parameters")).to_have_text("1,920")
+    page.locator("#start").click()
+    expect(page.get_by_role("tab", name="Runs")).to_have_attribute("aria-selected", "true")
+    job = find_job(Workspace(studio.workspace), "first try", "train")
+    assert job.id in page.url
+    config = job.config()
+    assert config["adapter"]["r"] == 4
+    assert config["adapter"]["lora_alpha"] == 8
+    assert sorted(config["adapter"]["target_modules"]) == [
+        *("down_proj", "gate_proj", "o_proj", "q_proj", "up_proj", "v_proj"),
+    ]
+    assert (config["training"]["max_steps"], config["training"]["max_length"]) == (3, 128)
+    assert config["dataset"]["layout"] == "messages"
+    assert json.dumps(config["dataset"]["sha256"]) != "[]"
+    assert wait_until_ended(job, 300) == "finished"
+    expect(page.locator(".s-pill")).to_contain_text("Finished")
+
+
+def test_a_sample_brings_the_settings_that_suit_it(open_page: OpenPage) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Take me there").click()
+    expect(page.get_by_role("tab", name="Train")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#settings-source")).to_contain_text("suit this sample")
+    expect(page.locator("#knob-learning_rate input")).to_have_value("0.0015")
+    expect(page.locator("#problems")).to_contain_text("Ready.")

@@ -1,0 +1,81 @@
+"""Everything that would make a run fail is found before it starts, all at once."""
+
+from dataclasses import replace
+
+import pytest
+
+from studio.data.recipe import DatasetRecipe
+from studio.models.facts import LinearKind, ModelFacts
+from studio.training.check import check
+from studio.training.config import AdapterSettings, RunConfig, TrainSettings
+
+FACTS = ModelFacts(
+    architecture="LlamaForCausalLM",
+    n_parameters=1000,
+    size_bytes=2000,
+    dtype="F32",
+    n_layers=1,
+    hidden_size=8,
+    vocab_size=10,
+    context_length=512,
+    tied=True,
+    linear=(
+        LinearKind(name="q_proj", shapes=((8, 8, 1),)),
+        LinearKind(name="v_proj", shapes=((8, 8, 1),)),
+    ),
+    export_problem="",
+)
+GOOD = RunConfig(
+    dataset=DatasetRecipe(files=("a",), layout="messages"), training=TrainSettings(max_length=512)
+)
+
+
+def fields(config: RunConfig, facts: ModelFacts = FACTS, n_rows: int = 10) -> list[str]:
+    return [problem.field for problem in check(config, facts, n_rows)]
+
+
+def test_a_good_config_has_no_problem():
+    assert fields(GOOD) == []
+
+
+def test_all_problems_are_listed_at_once():
+    wrong = replace(
+        GOOD,
+        method="magic",
+        dataset=replace(GOOD.dataset, validation_share=0.9),
+        adapter=AdapterSettings(r=0, target_modules=("nope", "q_proj")),
+        training=TrainSettings(max_length=1024, learning_rate=-1.0),
+    )
+    assert fields(wrong, n_rows=0) == [
+        "method",
+        "dataset.validation_share",
+        "adapter.r",
+        "training.learning_rate",
+        "adapter.target_modules",
+        "dataset",
+        "training.max_length",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "layout", "problems"),
+    [
+        ("sft", "messages", []),
+        ("sft", "text", []),
+        ("sft", "preference", ["method"]),
+        ("dpo", "preference", []),
+        ("dpo", "messages", ["method"]),
+    ],
+)
+def test_the_method_must_fit_the_rows(method, layout, problems):
+    config = replace(GOOD, method=method, dataset=replace(GOOD.dataset, layout=layout))
+    assert fields(config) == problems
+
+
+def test_a_model_without_linear_layers_cannot_be_trained():
+    assert fields(GOOD, replace(FACTS, linear=())) == ["model"]
+
+
+def test_the_fix_for_an_unknown_target_names_the_known_ones():
+    wrong = replace(GOOD, adapter=AdapterSettings(target_modules=("k_proj",)))
+    assert check(wrong, FACTS, 10)[0].fix == "Choose from: q_proj, v_proj."
