@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import llama_cpp
 
@@ -125,14 +126,15 @@ class LlamaChat:
             if token in stop_ids or llama_cpp.llama_vocab_is_eog(self._vocab, token):
                 self.stop_reason = "stop"
                 break
-            yield decoder.decode(self._piece(token, first=self.n_tokens == 1))
+            yield decoder.decode(self.piece(token, first=self.n_tokens == 1))
             if self.n_tokens >= limit:
                 self.stop_reason = "length" if limit == sampling.max_new_tokens else "context"
                 break
         # Half a character at the very end is dropped.
         tokens.close()
 
-    def _piece(self, token: int, first: bool) -> bytes:
+    def piece(self, token: int, first: bool = False) -> bytes:
+        """The bytes of a token, control tokens empty; `first` of an answer."""
         size = -llama_cpp.llama_token_to_piece(self._vocab, token, None, 0, 0, False)
         buffer = ctypes.create_string_buffer(max(size, 1))
         llama_cpp.llama_token_to_piece(self._vocab, token, buffer, size, 0, False)
@@ -177,7 +179,7 @@ def n_threads() -> int:
     return os.cpu_count() or 1
 
 
-def open_llama(path: Path, **options: object) -> llama_cpp.Llama:
+def open_llama(path: Path, **options: Any) -> llama_cpp.Llama:
     """`path` in llama.cpp. Raises: ModelError when llama.cpp refuses it."""
     threads = n_threads()
     try:

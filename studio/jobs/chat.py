@@ -20,6 +20,7 @@ from typing import IO, Any, Literal
 from studio.data.messages import Message
 from studio.errors import JobError, StudioError
 from studio.jobs.chat_target import ChatTarget, resolve_target
+from studio.jobs.process import child_environment
 from studio.jobs.sampling import Sampling
 from studio.paths import PROJECT_DIR, Workspace
 
@@ -293,7 +294,7 @@ def _spawn(log_path: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "studio.jobs.chat_worker"],
             cwd=PROJECT_DIR,
-            env={**os.environ, "PYTHONUTF8": "1"},
+            env=child_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -96,11 +96,15 @@ class Server:
     def run(self) -> None:
         """Never returns: the thread that reads stdin ends the process."""
         while True:
-            for command in self._arrived():
-                self._take(command)
-            self._start_waiting()
-            for answer_id in list(self._answers):
-                self._step(answer_id)
+            self.turn()
+
+    def turn(self) -> None:
+        """Take the commands that came, then one token of every answer under way."""
+        for command in self._arrived():
+            self._take(command)
+        self._start_waiting()
+        for answer_id in list(self._answers):
+            self._step(answer_id)
 
     def _arrived(self) -> Iterator[Line]:
         commands = self._pipe.commands

@@ -47,17 +47,26 @@ def _spawn(job: Job) -> subprocess.Popen[bytes]:
         if os.name == "nt"
         else {"start_new_session": True}
     )
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
     with job.log_path.open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "studio.jobs.worker", str(job.folder)],
             cwd=PROJECT_DIR,
-            env=environment,
+            env=child_environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             **detach,
         )
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a process that computes.
+
+    Threads of OpenMP wait passively: where other programs share the cores, threads that spin for
+    each other made one training step 9 to 28 times slower (measured with 2 threads on 2 cores).
+    """
+    ours = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    return {**ours, **os.environ}
 
 
 def request_stop(job: Job) -> None:

@@ -173,9 +173,7 @@ def _cut(path: Path, size: int) -> ModelError:
     )
 
 
-def _linear_kinds(
-    shapes: dict[str, tuple[int, ...]], transposed: bool
-) -> tuple[LinearKind, ...]:
+def _linear_kinds(shapes: dict[str, tuple[int, ...]], transposed: bool) -> tuple[LinearKind, ...]:
     counts: dict[str, dict[tuple[int, int], int]] = {}
     for name, shape in shapes.items():
         parts = name.removesuffix(".weight").split(".")

@@ -5,12 +5,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from studio.jobs.job import find_job
 from studio.jobs.process import wait_until_ended
 from studio.paths import Workspace
-from tests.browser.conftest import OpenPage, Studio
+from tests.browser.conftest import OpenPage, Studio, open_studio
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def _set(page: Page, knob: str, value: str) -> None:
     page.keyboard.press("Tab")
 
 
-def _plan(page: Page, name: str) -> object:
-    return page.locator("#plan div", has=page.locator(f"dt:text-is('{name}')")).locator("dd")
+def _plan(page: Page, name: str) -> Locator:
+    return page.locator(f"#plan dt:text-is('{name}') + dd")
 
 
 def test_the_models_facts_are_read_from_its_folder(page: Page) -> None:
@@ -94,7 +94,7 @@ def test_start_makes_a_run_of_exactly_what_is_on_screen_and_opens_it(
     page.locator("#start").click()
     expect(page.get_by_role("tab", name="Runs")).to_have_attribute("aria-selected", "true")
     job = find_job(Workspace(studio.workspace), "first try", "train")
-    assert job.id in page.url
+    page.wait_for_function("id => location.search.includes(`run=${id}`)", arg=job.id)
     config = job.config()
     assert config["adapter"]["r"] == 4
     assert config["adapter"]["lora_alpha"] == 8
@@ -110,8 +110,22 @@ def test_start_makes_a_run_of_exactly_what_is_on_screen_and_opens_it(
 
 def test_a_sample_brings_the_settings_that_suit_it(open_page: OpenPage) -> None:
     page = open_page()
-    page.get_by_role("button", name="Take me there").click()
-    expect(page.get_by_role("tab", name="Train")).to_have_attribute("aria-selected", "true")
+    page.get_by_role("button", name="Pig latin", exact=True).click()
+    expect(page.locator(".s-project")).to_have_text("Pig latin")
+    page.get_by_role("tab", name="Train").click()
     expect(page.locator("#settings-source")).to_contain_text("suit this sample")
     expect(page.locator("#knob-learning_rate input")).to_have_value("0.0015")
     expect(page.locator("#problems")).to_contain_text("Ready.")
+    page.get_by_role("button", name="Back to the defaults").click()
+    expect(page.locator("#knob-learning_rate input")).to_have_value("0.0002")
+
+
+def test_a_first_visit_is_one_click_from_a_ready_start(open_page: OpenPage, tmp_path: Path) -> None:
+    empty = open_studio(tmp_path / "workspace")
+    page = open_page(studio=empty)
+    page.get_by_role("button", name="Take me there").click()
+    expect(page.get_by_role("tab", name="Train")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#plan")).to_contain_text("Pig latin")
+    expect(page.locator("#start")).to_be_enabled()
+    page.close()
+    assert empty.stop() == 0
