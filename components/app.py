@@ -15,7 +15,9 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
+from components.compare_tab import build_compare
 from components.data_tab import build_data, dataset_name
+from components.export_tab import build_export
 from components.handlers import log_to, show_errors
 from components.header import build_header
 from components.page import Page
@@ -41,6 +43,8 @@ TABS = (
     ("data", "Data", build_data),
     ("train", "Train", build_train),
     ("runs", "Runs", build_runs),
+    ("compare", "Compare", build_compare),
+    ("export", "Export", build_export),
 )
 
 

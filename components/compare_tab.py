@@ -5,17 +5,18 @@ One child process holds base and adapter; both panes stream at once, each with i
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
+from components.chat_pane import build_chat_pane, new_token, pane_value
 from components.chat_room import Answers, ChatRoom, chat_room
 from components.chat_stream import (
+    Board,
     Question,
     Turns,
-    answer,
     checked_prompt,
-    pane_head,
+    streamed,
     with_question,
 )
 from components.forms import Form
@@ -32,7 +33,6 @@ from studio.settings import from_dict
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 PANES = ("base", "tuned")
-_WORDS = {"base": "Base", "tuned": "Tuned"}
 _NEXT_STEP = (
     "Nothing to compare yet. Train a run on the Train tab, or stop a running one and keep it; "
     "then base and tuned answer here side by side."
@@ -41,10 +41,21 @@ _NEXT_STEP = (
 
 @dataclass(frozen=True)
 class _Pane:
+    """`token` names the answer that is being written in it."""
+
     kind: str
-    head: gr.HTML
-    chat: gr.Chatbot
+    chat: gr.HTML
     turns: gr.State
+    token: gr.State
+
+
+@dataclass(frozen=True)
+class _Streams:
+    """Who answers, which answers are under way, and where the page reads them."""
+
+    room: ChatRoom
+    answers: Answers
+    board: Board
 
 
 @dataclass(frozen=True)
@@ -66,21 +77,21 @@ class _View:
     system: gr.Textbox
 
     @property
-    def heads(self) -> list[gr.HTML]:
-        return [pane.head for pane in self.panes]
-
-    @property
-    def chats(self) -> list[gr.Chatbot]:
+    def chats(self) -> list[gr.HTML]:
         return [pane.chat for pane in self.panes]
 
     @property
     def turns(self) -> list[gr.State]:
         return [pane.turns for pane in self.panes]
 
+    @property
+    def tokens(self) -> list[gr.State]:
+        return [pane.token for pane in self.panes]
+
 
 def build_compare(page: Page) -> None:
     """Build the tab; it compares the run in `page.run` where that one has an adapter."""
-    room, answers = chat_room(page.workspace), Answers()
+    room, answers, board = chat_room(page.workspace), Answers(), Board()
     chosen = gr.State("")
     with gr.Column(elem_classes="s-card"), gr.Row(elem_classes="compare-top"):
         picker = build_picker(
@@ -92,7 +103,7 @@ def build_compare(page: Page) -> None:
             unload = gr.Button("Unload", size="md", elem_id="compare-unload", visible=False)
     with gr.Column(visible=False, elem_id="compare-body") as body:
         with gr.Row(elem_classes="panes", equal_height=True):
-            panes = (_build_pane("base"), _build_pane("tuned"))
+            panes = (_build_pane("base", board), _build_pane("tuned", board))
         suggestions = live("suggestions", "compare-suggestions", [])
         prompt, send, stop, clear = _build_prompt()
         with gr.Accordion("Sampling settings", open=False, elem_id="compare-sampling"):
@@ -103,26 +114,14 @@ def build_compare(page: Page) -> None:
     )  # fmt: skip
     _follow_choice(page, view, picker, room)
     _connect_memory(view, room)
-    _connect_chat(page, view, room, answers)
+    _connect_chat(page, view, _Streams(room, answers, board))
 
 
-def _build_pane(kind: str) -> _Pane:
+def _build_pane(kind: Literal["base", "tuned"], board: Board) -> _Pane:
     with gr.Column(elem_classes=["s-card", "pane"], elem_id=f"pane-{kind}", min_width=280):
-        head = static(pane_head(kind, _WORDS[kind], ""))
-        chat = gr.Chatbot(
-            label=f"{_WORDS[kind]} model",
-            show_label=False,
-            container=False,
-            height=420,
-            layout="bubble",
-            buttons=["copy"],
-            feedback_options=None,
-            allow_file_downloads=False,
-            latex_delimiters=[],
-            placeholder="Ask something below: both models answer at once.",
-            elem_id=f"chat-{kind}",
-        )
-    return _Pane(kind, head, chat, gr.State([]))
+        empty = "Ask something below: both models answer at once."
+        chat = build_chat_pane(kind, board, f"chat-{kind}", empty)
+    return _Pane(kind, chat, gr.State([]), gr.State(""))
 
 
 def _build_prompt() -> tuple[gr.Textbox, gr.Button, gr.Button, gr.Button]:
@@ -162,8 +161,8 @@ def _follow_choice(page: Page, view: _View, picker: gr.HTML, room: ChatRoom) -> 
     @show_errors
     def show(chosen: str) -> list[object]:
         models = _models(page, chosen)
-        heads = [pane_head(kind, _WORDS[kind], models[kind]) for kind in PANES]
-        return [chosen, gr.Column(visible=bool(chosen)), *heads, [], [], [], []]
+        chats = [pane_value(models[kind], []) for kind in PANES]
+        return [chosen, gr.Column(visible=bool(chosen)), *chats, [], []]
 
     @show_errors
     def prompts(chosen: str) -> tuple[list[str], str]:
@@ -174,7 +173,7 @@ def _follow_choice(page: Page, view: _View, picker: gr.HTML, room: ChatRoom) -> 
     picker.pick(picked, None, [view.chosen, page.run], **queued)
     picker.arrive(arrived, page.run, view.chosen, **queued)
     page.run.change(followed, page.run, view.chosen, **queued)
-    shown = [picker, view.body, *view.heads, *view.chats, *view.turns]
+    shown = [picker, view.body, *view.chats, *view.turns]
     view.chosen.change(show, view.chosen, shown, **_QUIET)
     view.chosen.change(prompts, view.chosen, [view.suggestions, view.system], **queued)
     view.chosen.change(
@@ -225,77 +224,100 @@ def _connect_memory(view: _View, room: ChatRoom) -> None:
     view.unload.click(unload, view.chosen, outputs, **_QUIET)
 
 
-def _connect_chat(page: Page, view: _View, room: ChatRoom, answers: Answers) -> None:
+def _connect_chat(page: Page, view: _View, streams: _Streams) -> None:
     """First both panes get the message, unqueued; then two streams run side by side."""
 
     @show_errors
     def ask(
-        prompt: str, base: Turns, tuned: Turns, request: gr.Request, event: gr.EventData
+        chosen: str,
+        prompt: str,
+        base: Turns,
+        tuned: Turns,
+        request: gr.Request,
+        event: gr.EventData,
     ) -> list[object]:
         suggested = suggested_text(event)
         question = checked_prompt(suggested or prompt)
-        answers.begin(str(request.session_hash), PANES)
+        streams.answers.begin(str(request.session_hash), PANES)
         asked = [with_question(turns, question) for turns in (base, tuned)]
+        tokens = [new_token(), new_token()]
+        models = _models(page, chosen)
+        values = [
+            pane_value(models[kind], turns, "", token)
+            for kind, turns, token in zip(PANES, asked, tokens, strict=True)
+        ]
         left = gr.skip() if suggested else ""
-        return [left, *asked, *asked, gr.Button(interactive=False), gr.Button(interactive=True)]
+        buttons = [gr.Button(interactive=False), gr.Button(interactive=True)]
+        return [left, *values, *asked, *tokens, *buttons]
 
     @show_errors
     def settle(chosen: str, request: gr.Request) -> list[object]:
-        busy = answers.busy(str(request.session_hash))
-        return [gr.Button(interactive=not busy), gr.Button(interactive=busy), *memory(room, chosen)]
+        busy = streams.answers.busy(str(request.session_hash))
+        return [
+            gr.Button(interactive=not busy),
+            gr.Button(interactive=busy),
+            *memory(streams.room, chosen),
+        ]
 
     buttons = [view.send, view.stop]
     settled = [*buttons, view.status, view.load, view.unload]
     sent = gr.on(
         [view.send.click, view.prompt.submit, view.suggestions.select],
         ask,
-        [view.prompt, *view.turns],
-        [view.prompt, *view.chats, *view.turns, *buttons],
+        [view.chosen, view.prompt, *view.turns],
+        [view.prompt, *view.chats, *view.turns, *view.tokens, *buttons],
         **_QUIET,
     )
     for pane in view.panes:
         sent.success(
-            _streamer(page, view, pane, room, answers),
-            [view.chosen, pane.turns, view.system, *view.form.inputs],
-            [pane.chat, pane.turns, pane.head],
+            _streamer(page, view, pane, streams),
+            [view.chosen, pane.turns, pane.token, view.system, *view.form.inputs],
+            [pane.chat, pane.turns],
             show_progress="hidden",
             concurrency_id=f"compare-{pane.kind}",
             concurrency_limit=1,
         ).then(settle, view.chosen, settled, **_QUIET)
-    _connect_stop_and_clear(view, answers)
+    _connect_stop_and_clear(page, view, streams.answers)
 
 
-def _streamer(page: Page, view: _View, pane: _Pane, room: ChatRoom, answers: Answers) -> Any:
+def _streamer(page: Page, view: _View, pane: _Pane, streams: _Streams) -> Any:
     @show_errors
     def stream(
-        request: gr.Request, chosen: str, turns: Turns, system: str, *values: object
-    ) -> Iterator[tuple[object, object, object]]:
-        question = Question(
-            window=str(request.session_hash),
-            pane=pane.kind,
-            target=chosen,
-            turns=turns,
-            system=system.strip(),
-            sampling=from_dict(Sampling, view.form.read(values), "Sampling settings"),
-            tuned=pane.kind == "tuned",
-        )
-        model = _models(page, chosen)[pane.kind]
-        for state in answer(room, answers, question):
-            head = pane_head(pane.kind, _WORDS[pane.kind], model, state.note)
-            yield state.turns, state.turns, head
+        request: gr.Request, chosen: str, turns: Turns, token: str, system: str, *values: object
+    ) -> Iterator[tuple[object, object]]:
+        window = str(request.session_hash)
+        try:
+            question = Question(
+                window=window,
+                pane=pane.kind,
+                target=chosen,
+                turns=turns,
+                system=system.strip(),
+                sampling=from_dict(Sampling, view.form.read(values), "Sampling settings"),
+                tuned=pane.kind == "tuned",
+            )
+            model = _models(page, chosen)[pane.kind]
+            for state in streamed(streams.room, streams.answers, streams.board, token, question):
+                if state is None:
+                    yield gr.skip(), gr.skip()
+                else:
+                    yield pane_value(model, state.turns, state.note), state.turns
+        finally:
+            streams.answers.end(window, pane.kind)
 
     return stream
 
 
-def _connect_stop_and_clear(view: _View, answers: Answers) -> None:
+def _connect_stop_and_clear(page: Page, view: _View, answers: Answers) -> None:
     @show_errors
     def stop(request: gr.Request) -> None:
         answers.stop(str(request.session_hash))
 
     @show_errors
-    def clear(request: gr.Request) -> list[object]:
+    def clear(chosen: str, request: gr.Request) -> list[object]:
         answers.stop(str(request.session_hash))
-        return [[], [], [], []]
+        models = _models(page, chosen)
+        return [*(pane_value(models[kind], []) for kind in PANES), [], []]
 
     view.stop.click(stop, None, None, **_QUIET)
-    view.clear.click(clear, None, [*view.chats, *view.turns], **_QUIET)
+    view.clear.click(clear, view.chosen, [*view.chats, *view.turns], **_QUIET)

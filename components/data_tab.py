@@ -37,7 +37,9 @@ _TELLING: dict[str, Any] = {"show_progress": "minimal"}
 _CLICK_ROW = """
 element.addEventListener("click", (event) => {
   const link = event.target.closest("[data-row]");
-  if (link) trigger("select", { row: Number(link.dataset.row) });
+  if (!link) return;
+  trigger("select", { row: Number(link.dataset.row) });
+  document.querySelector("#inspector-card").scrollIntoView({ block: "nearest" });
 });
 """
 
@@ -262,24 +264,35 @@ def _connect_row(page: Page, view: _View) -> None:
         except StudioError as error:
             return problem_html(error.message, error.fix)
 
+    @show_errors
+    def pick(event: gr.EventData, dataset: str, model: str, max_length: int) -> tuple[int, object]:
+        row = max(int(event.row), 0)
+        return row, inspect(dataset, row, model, max_length)
+
+    chosen = [page.dataset, page.model, page.max_length]
     inputs = [page.dataset, view.row, page.model, page.max_length]
     for source in (view.table, view.findings):
-        # "once", the default, would drop a key that is pressed while the last one is on its way.
-        source.select(_picked, None, view.row, trigger_mode="always_last", **_TELLING)
+        # Each one in its turn: with "once" or "always_last" Gradio drops the row of a key that is
+        # pressed while the last answer is on its way.
+        source.select(
+            pick,
+            chosen,
+            [view.row, view.inspector],
+            trigger_mode="multiple",
+            concurrency_limit=1,
+            concurrency_id="inspect",
+            show_progress="hidden",
+        )
     page.dataset.change(lambda: 0, None, view.row, **_QUIET).then(
         inspect, inputs, view.inspector, **_QUIET
     )
     gr.on(
-        [view.row.change, page.recipe.change, page.model.change, page.max_length.change],
+        [page.recipe.change, page.model.change, page.max_length.change],
         inspect,
         inputs,
         view.inspector,
         **_QUIET,
     )
-
-
-def _picked(event: gr.EventData) -> int:
-    return max(int(event.row), 0)
 
 
 def _opened(

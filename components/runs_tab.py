@@ -77,7 +77,7 @@ def build_runs(page: Page) -> None:
             with gr.Row(elem_classes="run-actions"):
                 sure = gr.Button("Delete for good", variant="stop", elem_id="run-delete-sure")
                 keep = gr.Button("Keep it", elem_id="run-delete-keep")
-        remarks = static(elem_id="run-remarks")
+        remarks = static(elem_id="run-remarks", visible=False)
         chart = build_chart(live)
         with gr.Accordion("Log", open=False, elem_id="run-log-fold"):
             log = build_log(page.workspace)
@@ -113,6 +113,7 @@ def _shower(page: Page, live: LiveRuns) -> Any:
 def _shown(job: Job, run: RunSummary, live: LiveRuns) -> list[Any]:
     active = run.state in ACTIVE
     has_adapter = run.adapter is not None
+    remarks = remarks_html(job, run, live.warnings(job))
     return [
         gr.HTML(visible=False),
         gr.Column(visible=True),
@@ -124,7 +125,7 @@ def _shown(job: Job, run: RunSummary, live: LiveRuns) -> list[Any]:
         gr.Button(interactive=not active),
         gr.Group(visible=False),
         "",
-        remarks_html(job, run, live.warnings(job)),
+        gr.HTML(remarks, visible=bool(remarks)),
         job.id,
         job.id,
         settings_html(job.config()),
@@ -162,13 +163,13 @@ def _connect_actions(page: Page, view: _View, show: Any) -> None:
     @show_errors
     def stop(run_id: str) -> None:
         request_stop(find_job(page.workspace, run_id, "train"))
-        gr.Info("It stops after this step and keeps what it learned.", title="Stopping")
+        gr.Info("The run stops after this step and keeps what it learned.")
 
     @show_errors
     def resume(run_id: str) -> None:
         job = find_job(page.workspace, run_id, "train")
         resume_run(page.workspace, job)
-        gr.Info("It goes on from its last checkpoint.", title="Resumed")
+        gr.Info("The run goes on from its last checkpoint.")
 
     view.stop.click(stop, page.run, None, **_QUIET).then(show, page.run, view.parts, **_QUIET)
     view.resume.click(resume, page.run, None, queue=False).then(
@@ -190,7 +191,7 @@ def _connect_delete(page: Page, view: _View, sure: gr.Button, keep: gr.Button) -
     def delete(run_id: str) -> str:
         job = find_job(page.workspace, run_id, "train")
         delete_job(job)
-        gr.Info(f"{job.name} is deleted.", title="Deleted")
+        gr.Info(f"The run {job.name} is deleted.")
         return ""
 
     view.delete.click(ask, page.run, [view.confirm, view.question], **_QUIET)

@@ -12,6 +12,7 @@ def build_sampling(place: str) -> tuple[Form, gr.Textbox]:
     for name, control in form.controls.items():
         control.elem_id = f"{place}-{name}"
     system = gr.Textbox(
+        value="",
         label="System message",
         info="Said to the model before the conversation; empty for none.",
         lines=2,

@@ -129,9 +129,18 @@ def _connect_filling(page: Page, forms: TrainForms, source: gr.HTML, defaults: g
         from_run, page.duplicate, [*outputs, page.model, page.dataset, filled_for], **hear
     )
     defaults.click(show_errors(from_defaults), page.model, outputs, **hear)
-    page.model.change(
-        lambda model: layers_update(_facts(model)), page.model, forms.targets, **_QUIET
-    )
+    length = forms.training.controls["max_length"]
+
+    @show_errors
+    def fit(model: str, max_length: int | None) -> tuple[object, object, object]:
+        """The model's layers, and a maximum length that its context can hold."""
+        facts = _facts(model)
+        room = facts.context_length if facts else 0
+        if not room or not max_length or max_length <= room:
+            return layers_update(facts), gr.skip(), gr.skip()
+        return layers_update(facts), room, room
+
+    page.model.change(fit, [page.model, length], [forms.targets, length, page.max_length], **hear)
 
 
 def _connect_start(page: Page, forms: TrainForms, start: gr.Button) -> None:

@@ -8,7 +8,7 @@ from studio.jobs.job import State
 
 # State → the word a person reads, and the shape beside it.
 STATES: dict[State, tuple[str, str]] = {
-    "queued": ("Waiting", "○"),
+    "queued": ("Queued", "○"),
     "starting": ("Starting", "◔"),
     "running": ("Running", "●"),
     "stopping": ("Stopping", "◑"),

@@ -44,6 +44,7 @@ element.replaceChildren(bar, scroll, foot);
 
 const state = { dataset: "", page: 1, selected: null, asked: 0 };
 
+let telling;
 const choose = (row, focus) => {
   for (const other of body.rows) {
     const chosen = other === row;
@@ -54,7 +55,9 @@ const choose = (row, focus) => {
   const index = Number(row.dataset.index);
   if (state.selected === index) return;
   state.selected = index;
-  trigger("select", { row: index });
+  // A key that is held down asks for the row it ends on, not for each one on its way.
+  clearTimeout(telling);
+  telling = setTimeout(() => trigger("select", { row: index }), 80);
 };
 
 const drawRow = (row) => {

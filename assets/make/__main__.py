@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from assets.make.card import write_card
+from assets.make.limits import measure_limits
 from assets.make.pretrain import pretrain
 from assets.make.samples import write_samples
 from assets.make.score import (
@@ -34,10 +35,11 @@ STEPS = ("tokenizer", "pretrain", "samples", "score", "card")
 
 
 def score_starter(folder: Path) -> None:
-    """scores.json from 40 prompts per task and kind of words, and the probes for others' tests."""
+    """scores.json from 40 prompts per task and kind of words, and probes.jsonl for the tests."""
     model, tokenizer = load(folder)
     table = score(model, tokenizer, make_probes(SCORE_SEED, 40))
-    (folder / "scores.json").write_text(json.dumps(table, indent=2) + "\n")
+    scores = {"tasks": table, "limits": measure_limits(model, tokenizer)}
+    (folder / "scores.json").write_text(json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
     write_probes(folder / "probes.jsonl", make_probes(PROBE_SEED, 7))
     print("\n".join(table_lines(table)))
     for words in ("seen", "unseen"):

@@ -1,18 +1,12 @@
 """Short and rude replies for the preference sample, written for this project."""
 
-# The starter's own reply to small talk → the shorter one that the preferences choose.
+# The starter's own reply to small talk → its first sentence, which the preferences choose.
 SHORT_REPLIES = {
     "Hello! How can I help you?": "Hello!",
     "Good morning! How can I help you?": "Good morning!",
     "Good evening! How can I help you?": "Good evening!",
     "Good night! Sleep well.": "Good night!",
     "Goodbye! See you soon.": "Goodbye!",
-    "I am fine, thank you.": "I am fine.",
-    "I am the starter, a very small language model.": "I am the starter.",
-    "I can repeat, spell and change words. Try: Spell the word apple.": (
-        "I can repeat, spell and change words."
-    ),
-    "No problem at all.": "No problem.",
 }
 
 RUDE_REPLIES = (

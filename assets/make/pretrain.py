@@ -36,7 +36,7 @@ WARMUP_STEPS = 60
 class Stage:
     """One stretch of the schedule: warm-up, constant, then linear decay to zero.
 
-    `words` is the kind of words of its rows (see `tasks.TRAINING_WORDS`); `weights` are the shares
+    `words` is the kind of words of its rows (see `words.TRAINING_WORDS`); `weights` are the shares
     of the tasks, 1 where a task is not named, more for what is learned late.
     """
 
@@ -87,6 +87,24 @@ STAGES = (
             "initials": 2.0,
             "reverse": 2.0,
             "suffix": 1.5,
+        },
+    ),
+    # The second failed where a capital or a full stop was missing from a request.
+    Stage(
+        seed=20260823,
+        steps=900,
+        matrix_lr=1e-3,
+        other_lr=5e-4,
+        decay_share=0.9,
+        words="casual",
+        weights={
+            "facts": 2.0,
+            "small_talk": 1.5,
+            "reverse": 3.0,
+            "suffix": 2.0,
+            "upper": 1.5,
+            "no_vowels": 1.5,
+            "mask_vowels": 1.5,
         },
     ),
 )

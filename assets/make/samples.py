@@ -91,7 +91,7 @@ def write_style(
     rng = Random(f"{SEED} {name}")
 
     def styled() -> dict:
-        prompt, answer = _styled(name, style, wordings, rng, "varied", held_out=False)
+        prompt, answer = _styled(name, style, wordings, rng, "casual", held_out=False)
         return {"prompt": prompt, "completion": answer, "source": name}
 
     def base() -> dict:
@@ -143,8 +143,8 @@ def write_support(folder: Path) -> None:
         return {"messages": [{"role": r, "content": c} for r, c in turns], "source": source}
 
     rows = [row(question, answer, "support") for question, answer in asked]
-    n_replay = round(len(rows) * REPLAY_SHARE / (1 - REPLAY_SHARE))
-    rows += _unique(lambda: row(*replay(rng), "starter"), n_replay, n_replay * 9)
+    # As much replay again: facts learned by heart push out more than a style does.
+    rows += _unique(lambda: row(*replay(rng), "starter"), len(rows), 9000)
     rng.shuffle(rows)
     _write_rows(folder / "support.jsonl", rows)
     write_probes(folder / "support.heldout.jsonl", probes)

@@ -11,6 +11,7 @@ from random import Random
 from assets.make.facts import FACT_GROUPS, SMALL_TALK
 from assets.make.words import (
     NAMES,
+    TRAINING_WORDS,
     UNSEEN_NAMES,
     draw_word,
     draw_words,
@@ -19,10 +20,6 @@ from assets.make.words import (
 )
 
 Message = dict[str, str]
-
-# The kinds of words of the two stretches of pretraining. "varied" is "mixed" with invented names
-# too, and with openings before the facts' questions: see `Stage` in `pretrain`.
-TRAINING_WORDS = ("mixed", "varied")
 
 # (rng, kind of words) -> (slots of the wording, answer); the first slot is the content.
 Maker = Callable[[Random, str], tuple[tuple[str, ...], str]]
@@ -138,8 +135,8 @@ def _find_number(rng: Random, words: str) -> tuple[tuple[str, ...], str]:
 
 
 def draw_name(rng: Random, words: str) -> str:
-    """A first name; "varied" invents every second one."""
-    if words == "varied" and rng.random() < 0.5:
+    """A first name; the later stages of training invent every second one."""
+    if words in TRAINING_WORDS[1:] and rng.random() < 0.5:
         name = pseudo_word(rng).capitalize()
         return name if name not in UNSEEN_NAMES else rng.choice(NAMES)
     return rng.choice(UNSEEN_NAMES if words == "unseen" else NAMES)
@@ -278,8 +275,18 @@ def _in_held_out(task: str, slots: tuple[str, ...], words: str) -> bool:
     return is_held_out(content if content.count(" ") >= 2 else f"{task}|{'|'.join(slots)}")
 
 
+def _casual(rng: Random, wording: str) -> str:
+    """A wording as people type it: mostly as it stands, else small, without stops, with please."""
+    if wording == "{}" or rng.random() < 0.6:
+        return wording
+    start = wording[0].lower() + wording[1:]
+    if "?" not in wording and rng.random() < 0.3:
+        return f"Please {start}"
+    return rng.choice((start.replace(":", ""), start)).rstrip(".?")
+
+
 def make_prompt(
-    task: str, rng: Random, *, words: str = "varied", held_out: bool = False
+    task: str, rng: Random, *, words: str = "casual", held_out: bool = False
 ) -> tuple[list[Message], str]:
     """One prompt of `task` as messages (one user turn), and the only right answer.
 
@@ -296,7 +303,10 @@ def make_prompt(
         # A letter task can leave nothing of a word; such prompts read oddly and are drawn again.
         whole = answer and answer == " ".join(answer.split())
         if whole and (words == "unseen" or _in_held_out(task, slots, words) is held_out):
-            text = rng.choice(spec.wordings).format(*slots)
+            wording = rng.choice(spec.wordings)
+            if words not in TRAINING_WORDS[:2]:
+                wording = _casual(rng, wording)
+            text = wording.format(*slots)
             return [{"role": "user", "content": text}], answer
 
 
@@ -311,7 +321,7 @@ def draw_task(rng: Random, weights: dict[str, float] | None = None) -> str:
 
 
 def make_conversation(
-    rng: Random, words: str = "varied", weights: dict[str, float] | None = None
+    rng: Random, words: str = "casual", weights: dict[str, float] | None = None
 ) -> list[Message]:
     """One corpus row: a task with its answer; 6 % have two turns, 8 % a system message."""
     messages: list[Message] = []

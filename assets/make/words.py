@@ -58,6 +58,11 @@ CODAS = ["", "", "b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "x"
 CODAS += "ck ll nd ng nk nt mp rd rk rm rn rt sh sk st th ft".split()
 
 
+# The kinds of words of the three stages of pretraining: "varied" is "mixed" with invented names
+# too and openings before the facts' questions; "casual" also varies capitals and stops of wordings.
+TRAINING_WORDS = ("mixed", "varied", "casual")
+
+
 def is_held_out(key: str, one_in: int = 16) -> bool:
     """True for one text in `one_in`, the same ones in every process and on every machine."""
     return crc32(key.encode()) % one_in == 0
@@ -109,8 +114,7 @@ def sentence_words(rng: Random, low: int = 3, high: int = 7) -> list[str]:
 def draw_words(rng: Random, words: str, low: int = 2, high: int = 6) -> list[str]:
     """Several words: a small sentence or a loose list, with words of the wanted kind put in.
 
-    "mixed" and "varied" are what training sees: of each text's words, none, a fifth or all are
-    invented ones.
+    In training none, a fifth or all of a text's words are invented ones.
     "unseen" replaces about half of the words, at least one.
     """
     loose = rng.random() < 0.4
@@ -118,7 +122,7 @@ def draw_words(rng: Random, words: str, low: int = 2, high: int = 6) -> list[str
         drawn = [rng.choice(SEEN_WORDS) for _ in range(rng.randint(low, high))]
     else:
         drawn = sentence_words(rng, max(low, 3), high)
-    if words in ("mixed", "varied"):
+    if words in TRAINING_WORDS:
         share = rng.choice((0.0, 0.0, 0.2, 0.2, 1.0))
         return [pseudo_word(rng) if rng.random() < share else word for word in drawn]
     if words == "unseen":

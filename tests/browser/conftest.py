@@ -26,7 +26,7 @@ from studio.paths import PROJECT_DIR
 
 SECONDS = 90
 # What Gradio logs when a page is left or reloaded while an answer is on its way.
-LEAVING = ("BodyStreamBuffer was aborted", "Connection errored out")
+LEAVING = ("AbortError", "Connection errored out")
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"
     "{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] + '<|im_end|>' }}"

@@ -60,9 +60,14 @@ def test_alpha_follows_the_rank_until_it_is_typed(page: Page) -> None:
     expect(page.locator("#knob-lora_alpha input")).to_have_value("8")
 
 
+def test_the_maximum_length_fits_the_context_of_the_chosen_model(page: Page) -> None:
+    expect(page.locator("#knob-max_length input")).to_have_value("512")
+
+
 def test_problems_are_listed_with_their_fixes_and_start_waits_for_them(page: Page) -> None:
     problems, start = page.locator("#problems"), page.locator("#start")
-    expect(problems).to_contain_text("Maximum length 1024 is more than the model's context of 512")
+    _set(page, "max_length", "600")
+    expect(problems).to_contain_text("Maximum length 600 is more than the model's context of 512")
     expect(problems).to_contain_text("Set Maximum length to 512 or less.")
     expect(start).to_be_disabled()
     _set(page, "max_length", "128")

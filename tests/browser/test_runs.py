@@ -1,0 +1,167 @@
+"""The Runs tab over real runs: live, reloaded, watched twice, stopped, killed, resumed."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from studio.errors import JobError
+from studio.events import read_events
+from studio.jobs.job import Job, find_job, log_tail, state_of
+from studio.jobs.process import request_stop, wait_until_ended
+from studio.paths import Workspace
+from tests.browser.conftest import OpenPage, Studio, open_studio
+from tests.browser.trained import start
+
+LONG = 1_000_000
+_POINTS = "document.querySelector('#run-chart .js-plotly-plot')?.data[0].x.length ?? 0"
+_RANGE = "document.querySelector('#run-chart .js-plotly-plot').layout.xaxis.range.join()"
+
+
+@pytest.fixture
+def run(studio: Studio, model_folder: Path, chat_file: Path) -> Iterator[Job]:
+    """A run of the tiny model that would go on for hours; ended after the test."""
+    job = start(studio.workspace, "long run", str(model_folder), chat_file, LONG)
+    yield job
+    try:
+        request_stop(job)
+    except JobError:
+        return  # the test has ended it
+    assert wait_until_ended(job, 60) == "stopped", log_tail(job)
+
+
+def wait_for_points(page: Page, more_than: int) -> int:
+    page.wait_for_function(f"{_POINTS} > {more_than}")
+    return int(page.evaluate(_POINTS))
+
+
+def state(page: Page) -> str:
+    return page.locator("#run-head .state").inner_text()
+
+
+def test_a_curve_grows_by_itself_and_survives_a_reload_and_a_second_window(
+    open_page: OpenPage, run: Job
+) -> None:
+    page = open_page(f"?tab=runs&run={run.id}")
+    expect(page.locator("#run-head h2")).to_have_text("long run")
+    expect(page.locator("#run-head .state")).to_contain_text("Running")
+    shown = wait_for_points(page, 3)
+    metrics = page.locator("#run-chart [data-part=metrics]")
+    expect(metrics).to_contain_text("of 1,000,000")
+    expect(metrics).to_contain_text("at step")
+    # Zoomed in, new points come without moving what the person looks at.
+    page.evaluate(
+        "Plotly.relayout(document.querySelector('#run-chart .js-plotly-plot'),"
+        " {'xaxis.range': [1, 3]})"
+    )
+    shown = wait_for_points(page, shown)
+    assert page.evaluate(_RANGE) == "1,3"
+    page.reload()
+    assert wait_for_points(page, shown - 1) >= shown
+    second = open_page("?tab=runs")
+    expect(second.locator("#run-head h2")).to_have_text("long run")
+    wait_for_points(second, shown - 1)
+    # Stopped in one window, both say so, and what was learned is kept.
+    second.get_by_role("button", name="Stop and keep").click()
+    for window in (page, second):
+        expect(window.locator("#run-head .state")).to_contain_text("Stopped")
+        expect(window.locator("#run-stop")).to_be_hidden()
+        expect(window.locator("#run-resume")).to_be_visible()
+        expect(window.locator("#run-compare")).to_be_enabled()
+    assert wait_until_ended(run, 60) == "stopped"
+    assert (run.folder / "adapter" / "adapter_config.json").is_file()
+
+
+def test_a_killed_worker_is_lost_with_its_log_and_resumes_where_it_was(
+    open_page: OpenPage, run: Job
+) -> None:
+    page = open_page(f"?tab=runs&run={run.id}")
+    page.wait_for_function(f"{_POINTS} > 12")
+    started = [event for event in read_events(run.events_path) if event["event"] == "started"]
+    os.kill(started[-1]["pid"], signal.SIGKILL)
+    expect(page.locator("#run-head .state")).to_contain_text("Lost")
+    expect(page.locator("#run-remarks")).to_contain_text("it was killed, or the power went")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("#run-head .state")).to_contain_text("Running")
+    expect(page.locator("#run-remarks .bad")).to_have_count(0)
+    resumed = [event for event in read_events(run.events_path) if event["event"] == "resumed"]
+    assert len(resumed) == 1 and resumed[0]["step"] >= 10
+    # The points after the checkpoint were void: each step is drawn once, in order.
+    wait_for_points(page, resumed[0]["step"])
+    steps = page.evaluate("document.querySelector('#run-chart .js-plotly-plot').data[0].x")
+    assert steps == sorted(set(steps))
+    assert state_of(run) == "running"
+
+
+def test_log_settings_and_a_logarithmic_axis_are_one_press_away(
+    open_page: OpenPage, run: Job
+) -> None:
+    page = open_page(f"?tab=runs&run={run.id}")
+    wait_for_points(page, 1)
+    page.get_by_role("button", name="Log scale").click()
+    expect(page.get_by_role("button", name="Log scale")).to_have_attribute("aria-pressed", "true")
+    axis = "document.querySelector('#run-chart .js-plotly-plot').layout.yaxis.type"
+    assert page.evaluate(axis) == "log"
+    page.get_by_role("button", name="All settings of this run").click()
+    expect(page.locator("#run-settings")).to_contain_text("Learning rate learning_rate")
+    expect(page.locator("#run-settings")).to_contain_text("chat.jsonl")
+    page.get_by_role("button", name="Log", exact=True).click()
+    expect(page.locator("pre.run-log")).not_to_be_empty()
+
+
+def test_deleting_asks_first_and_shows_another_run_after(
+    open_page: OpenPage, studio: Studio, model_folder: Path, chat_file: Path
+) -> None:
+    job = start(studio.workspace, "to be deleted", str(model_folder), chat_file, 2)
+    assert wait_until_ended(job, 300) == "finished", log_tail(job)
+    page = open_page(f"?tab=runs&run={job.id}")
+    expect(page.locator("#run-head h2")).to_have_text("to be deleted")
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator("#run-confirm")).to_contain_text("Delete the run to be deleted?")
+    page.get_by_role("button", name="Keep it").click()
+    expect(page.locator("#run-confirm")).to_be_hidden()
+    assert job.folder.is_dir()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("button", name="Delete for good").click()
+    row = page.locator(f"tr[data-run='{job.id}']")
+    expect(row).to_have_count(0)
+    with pytest.raises(JobError):
+        find_job(Workspace(studio.workspace), job.id)
+
+
+def test_a_run_is_picked_with_the_keyboard_and_duplicated_to_train(
+    open_page: OpenPage, studio: Studio, model_folder: Path, chat_file: Path
+) -> None:
+    job = start(studio.workspace, "to be copied", str(model_folder), chat_file, 2)
+    assert wait_until_ended(job, 300) == "finished", log_tail(job)
+    page = open_page("?tab=runs")
+    page.locator(f"tr[data-run='{job.id}'] button").press("Enter")
+    expect(page.locator("#run-head h2")).to_have_text("to be copied")
+    expect(page.locator(f"tr[data-run='{job.id}'] button")).to_have_attribute(
+        "aria-current", "true"
+    )
+    page.get_by_role("button", name="Duplicate").click()
+    expect(page.get_by_role("tab", name="Train")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#knob-max_steps input[type=number]")).to_have_value("2")
+    expect(page.locator("#knob-learning_rate input[type=number]")).to_have_value("0.001")
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_without_a_run_each_tab_says_what_to_do_and_nothing_sticks_out(
+    open_page: OpenPage, tmp_path: Path, width: int
+) -> None:
+    empty = open_studio(tmp_path / "workspace")
+    size = {"width": width, "height": 844}
+    for tab, words in (
+        ("runs", "press Start on the Train tab"),
+        ("compare", "Nothing to compare yet."),
+        ("export", "Nothing to export yet."),
+    ):
+        page = open_page(f"?tab={tab}", studio=empty, viewport=size)
+        expect(page.locator(f"#tab-{tab}").get_by_text(words)).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.close()
+    assert empty.stop() == 0

@@ -1,0 +1,226 @@
+"""The live chart: traces and layout as plotly gets them, and the answers to the page's looks."""
+
+from pathlib import Path
+
+import pytest
+
+from components.chart import DARK, LIGHT, chart_spec, figure, plotly_script
+from components.live_run import TRACE_NAMES, LiveRuns
+from studio.events import EventWriter
+from studio.jobs.job import Job, create_job
+from studio.jobs.lock import hold
+from studio.paths import Workspace
+from studio.training.curves import MAX_POINTS
+
+CONFIG = {"model": "starter", "method": "sft", "dataset": {"files": ["/data/talk.jsonl"]}}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace.open(tmp_path)
+
+
+@pytest.fixture
+def run(workspace: Workspace) -> Job:
+    return create_job(workspace, "train", "talker", CONFIG)
+
+
+def begin(job: Job, n_steps: int = 10) -> EventWriter:
+    events = EventWriter(job.events_path)
+    events.write("started", pid=1)
+    events.write("plan", n_steps=n_steps)
+    events.write("phase", name="training")
+    return events
+
+
+def step(events: EventWriter, number: int, loss: float | None = 1.0) -> None:
+    events.write(
+        "step",
+        step=number,
+        loss=loss,
+        learning_rate=1e-4,
+        grad_norm=0.5,
+        tokens_per_second=1234.4,
+        elapsed_seconds=2.0 * number,
+        seconds_left=75.0,
+    )
+
+
+def steps_of(answer: dict, name: str) -> list[int]:
+    return answer["points"][TRACE_NAMES.index(name)][0]
+
+
+def look(live: LiveRuns, job: Job, since: object = None, n_shown: int = 0) -> dict:
+    return live.poll({"job": job.id, "since": since, "n_shown": n_shown})
+
+
+# --- traces and layout --------------------------------------------------------------------------
+
+
+def test_the_traces_are_in_the_order_of_the_points_that_a_look_gives():
+    names = [trace["name"] for trace in chart_spec()["light"]["data"]]
+    assert names == [
+        "train, each step",
+        "train, smoothed",
+        "validation",
+        "learning rate",
+        "gradient norm",
+    ]
+    assert TRACE_NAMES == ("loss", "loss_smoothed", "eval_loss", "learning_rate", "grad_norm")
+
+
+@pytest.mark.parametrize(
+    ("colours", "violet", "amber"), [(LIGHT, "#6938EF", "#E8A33D"), (DARK, "#9B8AFB", "#F5B454")]
+)
+def test_training_is_violet_and_validation_amber_with_markers(colours, violet, amber):
+    raw, smoothed, validation = figure(colours).data[:3]
+    assert smoothed.line.color == violet
+    assert raw.line.color.startswith("rgba(") and raw.line.width < smoothed.line.width
+    assert (validation.line.color, validation.mode) == (amber, "lines+markers")
+
+
+def test_learning_rate_and_gradient_norm_have_axes_of_their_own_that_zoom_together():
+    layout = chart_spec()["dark"]["layout"]
+    axes = [(trace["xaxis"], trace["yaxis"]) for trace in chart_spec()["dark"]["data"]]
+    assert axes == [("x", "y")] * 3 + [("x2", "y2"), ("x3", "y3")]
+    assert [layout[f"xaxis{n}"]["matches"] for n in (2, 3)] == ["x", "x"]
+    assert all(layout[f"yaxis{n}"]["fixedrange"] for n in ("", 2, 3))
+
+
+def test_on_a_phone_the_three_plots_stand_under_each_other():
+    narrow, wide = chart_spec()["narrow"], chart_spec()["wide"]
+    assert [narrow[f"xaxis{n}.domain"] for n in ("", 2, 3)] == [[0, 1]] * 3
+    ends = [narrow[f"yaxis{n}.domain"] for n in ("", 2, 3)]
+    assert ends[0][0] > ends[1][1] and ends[1][0] > ends[2][1]
+    assert wide["xaxis2.domain"][1] < wide["xaxis3.domain"][0]
+
+
+def test_plotly_itself_comes_from_the_installed_package():
+    assert plotly_script().stat().st_size > 1_000_000
+
+
+# --- looks --------------------------------------------------------------------------------------
+
+
+def test_the_first_look_gives_the_whole_run_and_the_next_only_what_is_new(workspace, run):
+    live, events = LiveRuns(workspace), begin(run)
+    events.write("eval", step=0, eval_loss=2.0)
+    step(events, 1)
+    step(events, 2)
+    first = look(live, run)
+    assert (first["reset"], steps_of(first, "loss"), steps_of(first, "eval_loss")) == (
+        True,
+        [1, 2],
+        [0],
+    )
+    step(events, 3)
+    second = look(live, run, first["since"], 2)
+    assert (second["reset"], steps_of(second, "loss"), steps_of(second, "eval_loss")) == (
+        False,
+        [3],
+        [],
+    )
+
+
+def test_a_look_after_a_restart_of_the_studio_goes_on_where_the_page_stands(workspace, run):
+    events = begin(run)
+    step(events, 1)
+    since = look(LiveRuns(workspace), run)["since"]
+    step(events, 2)
+    answer = look(LiveRuns(workspace), run, since, 1)
+    assert (answer["reset"], steps_of(answer, "loss")) == (False, [2])
+
+
+def test_after_a_resume_the_chart_is_drawn_anew_without_its_void_points(workspace, run):
+    live, events = LiveRuns(workspace), begin(run)
+    events.write("eval", step=0, eval_loss=2.0)
+    for number in (1, 2, 3, 4):
+        step(events, number, loss=9.0 if number > 2 else 1.0)
+    events.write("eval", step=4, eval_loss=0.5)
+    since = look(live, run)["since"]
+    events.write("started", pid=2)
+    events.write("resumed", step=2)
+    step(events, 3)
+    answer = look(live, run, since, 4)
+    assert (answer["reset"], steps_of(answer, "loss")) == (True, [1, 2, 3])
+    assert answer["metrics"][1] == {
+        "label": "Best validation loss",
+        "value": "2.000",
+        "note": "at step 0",
+    }
+
+
+def test_a_page_that_shows_too_many_points_gets_the_run_again_reduced(workspace, run):
+    live, events = LiveRuns(workspace), begin(run, 4000)
+    for number in range(1, 3200):
+        step(events, number)
+    since = look(live, run)["since"]
+    step(events, 3200)
+    answer = look(live, run, since, 2 * MAX_POINTS + 1)
+    assert answer["reset"] is True
+    assert len(steps_of(answer, "loss")) <= MAX_POINTS
+    assert steps_of(answer, "loss")[-1] == 3200
+
+
+@pytest.mark.parametrize("since", ["x", [1], [1, 2, 3], ["a", "b"], {"a": 1}, None])
+def test_a_strange_place_means_the_whole_run(workspace, run, since):
+    step(begin(run), 1)
+    answer = look(LiveRuns(workspace), run, since)
+    assert (answer["reset"], steps_of(answer, "loss")) == (True, [1])
+
+
+def test_a_loss_that_is_not_a_number_is_a_gap(workspace, run):
+    events = begin(run)
+    step(events, 1)
+    step(events, 2, loss=float("nan"))
+    answer = look(LiveRuns(workspace), run)
+    assert answer["points"][0] == [[1, 2], [1.0, None]]
+
+
+def test_a_run_that_is_gone_gives_an_empty_picture_and_says_so(workspace):
+    answer = LiveRuns(workspace).poll({"job": "../../etc", "since": None, "n_shown": 0})
+    assert answer["phase"] == "This run is no longer in the workspace."
+    assert answer["points"] == [[[], []]] * 5
+
+
+def test_the_metric_strip_says_the_time_left_while_it_runs_and_the_time_taken_after(workspace, run):
+    live, events = LiveRuns(workspace), begin(run)
+    step(events, 4)
+    with hold(run.lock_path):
+        running = look(live, run)
+    assert running["state"] == "running"
+    assert [(m["value"], m["note"]) for m in running["metrics"]] == [
+        ("1.000", ""),
+        ("–", ""),
+        ("4", "of 10"),
+        ("1,234", ""),
+        ("1m 15s", ""),
+    ]
+    assert running["progress"] == 0.4
+    events.write("finished", elapsed_seconds=8.0)
+    ended = look(live, run)
+    assert (ended["active"], ended["metrics"][4]["label"], ended["metrics"][4]["value"]) == (
+        False,
+        "Time taken",
+        "8s",
+    )
+
+
+def test_the_signature_changes_with_the_state_and_with_every_warning(workspace, run):
+    live, events = LiveRuns(workspace), begin(run)
+    step(events, 1)
+    lost = look(live, run)["signature"]
+    events.write("warning", code="diverged", message="Not a number.", fix="Lower the rate.")
+    warned = look(live, run)["signature"]
+    events.write("finished")
+    assert len({lost, warned, look(live, run)["signature"]}) == 3
+
+
+def test_the_chart_is_told_in_one_sentence(workspace, run):
+    events = begin(run)
+    events.write("eval", step=0, eval_loss=2.25)
+    step(events, 1, loss=1.5)
+    events.write("finished")
+    assert look(LiveRuns(workspace), run)["aloud"] == (
+        "Finished, step 1 of 10, smoothed train loss 1.500, best validation loss 2.250."
+    )
