@@ -32,6 +32,8 @@ from studio.results.runs import summarize
 from studio.settings import from_dict
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+# What a person presses goes through the queue: only so do toasts reach the page.
+_PRESSED: dict[str, Any] = {"show_progress": "hidden"}
 PANES = ("base", "tuned")
 _NEXT_STEP = (
     "Nothing to compare yet. Train a run on the Train tab, or stop a running one and keep it; "
@@ -174,13 +176,13 @@ def _follow_choice(page: Page, view: _View, picker: gr.HTML, room: ChatRoom) -> 
     picker.arrive(arrived, page.run, view.chosen, **queued)
     page.run.change(followed, page.run, view.chosen, **queued)
     shown = [picker, view.body, *view.chats, *view.turns]
-    view.chosen.change(show, view.chosen, shown, **_QUIET)
+    view.chosen.change(show, view.chosen, shown, **queued)
     view.chosen.change(prompts, view.chosen, [view.suggestions, view.system], **queued)
     view.chosen.change(
         lambda chosen: memory(room, chosen),
         view.chosen,
         [view.status, view.load, view.unload],
-        **_QUIET,
+        **queued,
     )
 
 
@@ -218,14 +220,14 @@ def _connect_memory(view: _View, room: ChatRoom) -> None:
         room.unload()
         return memory(room, chosen)
 
-    view.load.click(load, view.chosen, outputs, show_progress="hidden", concurrency_limit=4).then(
+    view.load.click(load, view.chosen, outputs, concurrency_limit=4, **_PRESSED).then(
         lambda: gr.Button(interactive=True), None, view.load, **_QUIET
     )
-    view.unload.click(unload, view.chosen, outputs, **_QUIET)
+    view.unload.click(unload, view.chosen, outputs, **_PRESSED)
 
 
 def _connect_chat(page: Page, view: _View, streams: _Streams) -> None:
-    """First both panes get the message, unqueued; then two streams run side by side."""
+    """First both panes get the message; then two streams run side by side."""
 
     @show_errors
     def ask(
@@ -266,14 +268,14 @@ def _connect_chat(page: Page, view: _View, streams: _Streams) -> None:
         ask,
         [view.chosen, view.prompt, *view.turns],
         [view.prompt, *view.chats, *view.turns, *view.tokens, *buttons],
-        **_QUIET,
+        **_PRESSED,
     )
     for pane in view.panes:
         sent.success(
             _streamer(page, view, pane, streams),
             [view.chosen, pane.turns, pane.token, view.system, *view.form.inputs],
             [pane.chat, pane.turns],
-            show_progress="hidden",
+            **_PRESSED,
             concurrency_id=f"compare-{pane.kind}",
             concurrency_limit=1,
         ).then(settle, view.chosen, settled, **_QUIET)
@@ -319,5 +321,5 @@ def _connect_stop_and_clear(page: Page, view: _View, answers: Answers) -> None:
         models = _models(page, chosen)
         return [*(pane_value(models[kind], []) for kind in PANES), [], []]
 
-    view.stop.click(stop, None, None, **_QUIET)
-    view.clear.click(clear, view.chosen, [*view.chats, *view.turns], **_QUIET)
+    view.stop.click(stop, None, None, **_PRESSED)
+    view.clear.click(clear, view.chosen, [*view.chats, *view.turns], **_PRESSED)

@@ -19,6 +19,8 @@ from studio.results.exports import ExportFile
 from studio.settings import from_dict
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+# What a person presses goes through the queue: only so do toasts reach the page.
+_PRESSED: dict[str, Any] = {"show_progress": "hidden"}
 _PANE = "file"
 
 
@@ -135,7 +137,7 @@ def _connect_asking(page: Page, chat: ExportChat, answers: Answers, board: Board
         ask,
         [chat.prompt, chat.target, chat.turns],
         [chat.prompt, chat.pane, chat.turns, chat.token, chat.send, chat.stop],
-        **_QUIET,
+        **_PRESSED,
     ).success(
         stream,
         [chat.target, chat.turns, chat.token, chat.system, *chat.form.inputs],
@@ -156,5 +158,5 @@ def _connect_stop_and_clear(page: Page, chat: ExportChat, answers: Answers) -> N
         answers.stop(str(request.session_hash))
         return [pane_value(_file(page, target).path.name, []), []]
 
-    chat.stop.click(stop, None, None, **_QUIET)
-    chat.clear.click(clear, chat.target, [chat.pane, chat.turns], **_QUIET)
+    chat.stop.click(stop, None, None, **_PRESSED)
+    chat.clear.click(clear, chat.target, [chat.pane, chat.turns], **_PRESSED)

@@ -20,6 +20,8 @@ from studio.jobs.job import delete_job, find_job
 from studio.jobs.process import request_stop
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+# What a person presses goes through the queue: only so do toasts reach the page.
+_PRESSED: dict[str, Any] = {"show_progress": "hidden"}
 _GO_TO_CHAT = """() => setTimeout(() => {
   document.querySelector("#export-chat")?.scrollIntoView({ block: "end" });
   document.querySelector("#export-prompt textarea")?.focus({ preventScroll: true });
@@ -110,7 +112,7 @@ def _follow_choice(page: Page, view: _View, picker: gr.HTML) -> None:
     picker.arrive(arrived, page.run, view.chosen, **queued)
     page.run.change(followed, page.run, view.chosen, **queued)
     shown = [picker, view.body, view.problem, view.types, view.start, view.exports]
-    view.chosen.change(show, view.chosen, shown, **_QUIET)
+    view.chosen.change(show, view.chosen, shown, **queued)
 
 
 def _connect_start(page: Page, view: _View) -> None:
@@ -126,7 +128,7 @@ def _connect_start(page: Page, view: _View) -> None:
         return chosen, gr.Button(interactive=True)
 
     view.start.click(lambda: gr.Button(interactive=False), None, view.start, **_QUIET).then(
-        start, [view.chosen, view.types], view.exports, show_progress="hidden"
+        start, [view.chosen, view.types], view.exports, **_PRESSED
     ).then(settle, view.chosen, [view.exports, view.start], **_QUIET)
 
 
@@ -148,11 +150,11 @@ def _connect_list(page: Page, view: _View) -> None:
         file = exported_file(page.workspace, str(event.job), str(event.type))
         return view.chat.opened(str(event.job), file)
 
-    view.exports.cancel(cancel, None, None, **_QUIET)
-    view.exports.remove(remove, None, view.exports, **_QUIET).then(
+    view.exports.cancel(cancel, None, None, **_PRESSED)
+    view.exports.remove(remove, None, view.exports, **_PRESSED).then(
         lambda chosen: chosen, view.chosen, view.exports, **_QUIET
     )
-    view.exports.talk(talk, None, view.chat.opened_parts, **_QUIET).then(
+    view.exports.talk(talk, None, view.chat.opened_parts, **_PRESSED).then(
         None, None, None, js=_GO_TO_CHAT
     )
     view.chosen.change(view.chat.closed, None, view.chat.opened_parts, **_QUIET)

@@ -23,6 +23,8 @@ from studio.jobs.train import resume_run
 from studio.results.runs import RunSummary, summarize
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+# What a person presses goes through the queue: only so do toasts reach the page.
+_PRESSED: dict[str, Any] = {"show_progress": "hidden"}
 _RESUMABLE = ("stopped", "lost", "failed")
 
 
@@ -171,10 +173,8 @@ def _connect_actions(page: Page, view: _View, show: Any) -> None:
         resume_run(page.workspace, job)
         gr.Info("The run goes on from its last checkpoint.")
 
-    view.stop.click(stop, page.run, None, **_QUIET).then(show, page.run, view.parts, **_QUIET)
-    view.resume.click(resume, page.run, None, queue=False).then(
-        show, page.run, view.parts, **_QUIET
-    )
+    view.stop.click(stop, page.run, None, **_PRESSED).then(show, page.run, view.parts, **_QUIET)
+    view.resume.click(resume, page.run, None, **_PRESSED).then(show, page.run, view.parts, **_QUIET)
 
 
 def _connect_delete(page: Page, view: _View, sure: gr.Button, keep: gr.Button) -> None:
@@ -194,9 +194,9 @@ def _connect_delete(page: Page, view: _View, sure: gr.Button, keep: gr.Button) -
         gr.Info(f"The run {job.name} is deleted.")
         return ""
 
-    view.delete.click(ask, page.run, [view.confirm, view.question], **_QUIET)
+    view.delete.click(ask, page.run, [view.confirm, view.question], **_PRESSED)
     keep.click(lambda: gr.Group(visible=False), None, view.confirm, **_QUIET)
-    sure.click(delete, page.run, page.run, show_progress="hidden")
+    sure.click(delete, page.run, page.run, **_PRESSED)
 
 
 def _connect_jumps(page: Page, view: _View, duplicate: gr.Button) -> None:
