@@ -23,13 +23,11 @@ from components.forms import Form
 from components.handlers import show_errors
 from components.page import Page, live, static
 from components.run_picker import build_picker, usable_run
-from components.sampling_form import build_sampling
+from components.sampling_form import build_sampling, sampling_of
 from components.suggestions import suggest, suggested_text
 from components.wording import model_name, text
 from studio.jobs.job import find_job
-from studio.jobs.sampling import Sampling
 from studio.results.runs import summarize
-from studio.settings import from_dict
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 # What a person presses goes through the queue: only so do toasts reach the page.
@@ -108,7 +106,9 @@ def build_compare(page: Page) -> None:
             panes = (_build_pane("base", board), _build_pane("tuned", board))
         suggestions = live("suggestions", "compare-suggestions", [])
         prompt, send, stop, clear = _build_prompt()
-        with gr.Accordion("Sampling settings", open=False, elem_id="compare-sampling"):
+        with gr.Accordion(
+            "Sampling settings", open=False, elem_classes="s-card", elem_id="compare-sampling"
+        ):
             form, system = build_sampling("compare")
     view = _View(
         chosen, body, status, load, unload, panes, suggestions, prompt, send, stop, clear, form,
@@ -220,9 +220,9 @@ def _connect_memory(view: _View, room: ChatRoom) -> None:
         room.unload()
         return memory(room, chosen)
 
-    view.load.click(load, view.chosen, outputs, concurrency_limit=4, **_PRESSED).then(
-        lambda: gr.Button(interactive=True), None, view.load, **_QUIET
-    )
+    loaded = view.load.click(load, view.chosen, outputs, concurrency_limit=4, **_PRESSED)
+    for ended in (loaded.success, loaded.failure):
+        ended(lambda: gr.Button(interactive=True), None, view.load, **_QUIET)
     view.unload.click(unload, view.chosen, outputs, **_PRESSED)
 
 
@@ -237,9 +237,11 @@ def _connect_chat(page: Page, view: _View, streams: _Streams) -> None:
         tuned: Turns,
         request: gr.Request,
         event: gr.EventData,
+        *values: object,
     ) -> list[object]:
         suggested = suggested_text(event)
         question = checked_prompt(suggested or prompt)
+        sampling_of(view.form, values)
         streams.answers.begin(str(request.session_hash), PANES)
         asked = [with_question(turns, question) for turns in (base, tuned)]
         tokens = [new_token(), new_token()]
@@ -266,19 +268,26 @@ def _connect_chat(page: Page, view: _View, streams: _Streams) -> None:
     sent = gr.on(
         [view.send.click, view.prompt.submit, view.suggestions.select],
         ask,
-        [view.chosen, view.prompt, *view.turns],
+        [view.chosen, view.prompt, *view.turns, *view.form.inputs],
         [view.prompt, *view.chats, *view.turns, *view.tokens, *buttons],
         **_PRESSED,
     )
     for pane in view.panes:
-        sent.success(
+        answered = sent.success(
             _streamer(page, view, pane, streams),
             [view.chosen, pane.turns, pane.token, view.system, *view.form.inputs],
             [pane.chat, pane.turns],
             **_PRESSED,
             concurrency_id=f"compare-{pane.kind}",
             concurrency_limit=1,
-        ).then(settle, view.chosen, settled, **_QUIET)
+        )
+        answered.success(settle, view.chosen, settled, **_QUIET)
+        answered.failure(
+            _unanswered(page, pane, settle),
+            [view.chosen, pane.turns],
+            [pane.chat, *settled],
+            **_QUIET,
+        )
     _connect_stop_and_clear(page, view, streams.answers)
 
 
@@ -295,7 +304,7 @@ def _streamer(page: Page, view: _View, pane: _Pane, streams: _Streams) -> Any:
                 target=chosen,
                 turns=turns,
                 system=system.strip(),
-                sampling=from_dict(Sampling, view.form.read(values), "Sampling settings"),
+                sampling=sampling_of(view.form, values),
                 tuned=pane.kind == "tuned",
             )
             model = _models(page, chosen)[pane.kind]
@@ -308,6 +317,15 @@ def _streamer(page: Page, view: _View, pane: _Pane, streams: _Streams) -> Any:
             streams.answers.end(window, pane.kind)
 
     return stream
+
+
+def _unanswered(page: Page, pane: _Pane, settle: Any) -> Any:
+    @show_errors
+    def unanswered(chosen: str, turns: Turns, request: gr.Request) -> list[object]:
+        value = pane_value(_models(page, chosen)[pane.kind], turns, "no answer")
+        return [value, *settle(chosen, request)]
+
+    return unanswered
 
 
 def _connect_stop_and_clear(page: Page, view: _View, answers: Answers) -> None:

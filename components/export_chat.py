@@ -13,10 +13,8 @@ from components.exports_list import exported_file
 from components.forms import Form
 from components.handlers import show_errors
 from components.page import Page
-from components.sampling_form import build_sampling
-from studio.jobs.sampling import Sampling
+from components.sampling_form import build_sampling, sampling_of
 from studio.results.exports import ExportFile
-from studio.settings import from_dict
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 # What a person presses goes through the queue: only so do toasts reach the page.
@@ -78,7 +76,9 @@ def build_export_chat(page: Page) -> ExportChat:
                 send = gr.Button("Send", variant="primary", elem_id="export-send")
                 stop = gr.Button("Stop", interactive=False, elem_id="export-stop")
                 clear = gr.Button("Clear", elem_id="export-clear")
-        with gr.Accordion("Sampling settings", open=False, elem_id="export-sampling"):
+        with gr.Accordion(
+            "Sampling settings", open=False, elem_classes="s-card", elem_id="export-sampling"
+        ):
             form, system = build_sampling("export")
     chat = ExportChat(
         room, card, gr.State(""), pane, gr.State([]), gr.State(""), prompt, send, stop, clear,
@@ -96,7 +96,10 @@ def _file(page: Page, target: str) -> ExportFile:
 
 def _connect_asking(page: Page, chat: ExportChat, answers: Answers, board: Board) -> None:
     @show_errors
-    def ask(prompt: str, target: str, turns: Turns, request: gr.Request) -> list[object]:
+    def ask(
+        prompt: str, target: str, turns: Turns, request: gr.Request, *values: object
+    ) -> list[object]:
+        sampling_of(chat.form, values)
         question, name = checked_prompt(prompt), _file(page, target).path.name
         answers.begin(str(request.session_hash), (_PANE,))
         asked, token = with_question(turns, question), new_token()
@@ -116,7 +119,7 @@ def _connect_asking(page: Page, chat: ExportChat, answers: Answers, board: Board
                 target=str(path),
                 turns=turns,
                 system=system.strip(),
-                sampling=from_dict(Sampling, chat.form.read(values), "Sampling settings"),
+                sampling=sampling_of(chat.form, values),
                 tuned=True,
             )
             for state in streamed(chat.room, answers, board, token, question):
@@ -132,10 +135,15 @@ def _connect_asking(page: Page, chat: ExportChat, answers: Answers, board: Board
         busy = answers.busy(str(request.session_hash))
         return [gr.Button(interactive=not busy), gr.Button(interactive=busy)]
 
-    gr.on(
+    @show_errors
+    def failed(target: str, turns: Turns, request: gr.Request) -> list[object]:
+        value = pane_value(_file(page, target).path.name, turns, "no answer")
+        return [value, *settle(request)]
+
+    answered = gr.on(
         [chat.send.click, chat.prompt.submit],
         ask,
-        [chat.prompt, chat.target, chat.turns],
+        [chat.prompt, chat.target, chat.turns, *chat.form.inputs],
         [chat.prompt, chat.pane, chat.turns, chat.token, chat.send, chat.stop],
         **_PRESSED,
     ).success(
@@ -145,7 +153,9 @@ def _connect_asking(page: Page, chat: ExportChat, answers: Answers, board: Board
         show_progress="hidden",
         concurrency_id="export-chat",
         concurrency_limit=1,
-    ).then(settle, None, [chat.send, chat.stop], **_QUIET)
+    )
+    answered.success(settle, None, [chat.send, chat.stop], **_QUIET)
+    answered.failure(failed, [chat.target, chat.turns], [chat.pane, chat.send, chat.stop], **_QUIET)
 
 
 def _connect_stop_and_clear(page: Page, chat: ExportChat, answers: Answers) -> None:

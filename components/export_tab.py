@@ -127,9 +127,11 @@ def _connect_start(page: Page, view: _View) -> None:
         """The list looks at once when its value is set anew."""
         return chosen, gr.Button(interactive=True)
 
-    view.start.click(lambda: gr.Button(interactive=False), None, view.start, **_QUIET).then(
+    began = view.start.click(lambda: gr.Button(interactive=False), None, view.start, **_QUIET).then(
         start, [view.chosen, view.types], view.exports, **_PRESSED
-    ).then(settle, view.chosen, [view.exports, view.start], **_QUIET)
+    )
+    for ended in (began.success, began.failure):
+        ended(settle, view.chosen, [view.exports, view.start], **_QUIET)
 
 
 def _connect_list(page: Page, view: _View) -> None:

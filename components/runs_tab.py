@@ -40,7 +40,7 @@ class _View:
     compare: gr.Button
     export: gr.Button
     delete: gr.Button
-    confirm: gr.Group
+    confirm: gr.Column
     question: gr.HTML
     remarks: gr.HTML
     chart: gr.HTML
@@ -74,7 +74,7 @@ def build_runs(page: Page) -> None:
                 export = gr.Button("Export", elem_id="run-export", size="md")
                 duplicate = gr.Button("Duplicate", elem_id="run-duplicate", size="md")
                 delete = gr.Button("Delete", elem_id="run-delete", size="md")
-        with gr.Group(visible=False, elem_classes="s-card", elem_id="run-confirm") as confirm:
+        with gr.Column(visible=False, elem_classes="s-card", elem_id="run-confirm") as confirm:
             question = static()
             with gr.Row(elem_classes="run-actions"):
                 sure = gr.Button("Delete for good", variant="stop", elem_id="run-delete-sure")
@@ -125,7 +125,7 @@ def _shown(job: Job, run: RunSummary, live: LiveRuns) -> list[Any]:
         gr.Button(interactive=has_adapter),
         gr.Button(interactive=has_adapter and not active),
         gr.Button(interactive=not active),
-        gr.Group(visible=False),
+        gr.Column(visible=False),
         "",
         gr.HTML(remarks, visible=bool(remarks)),
         job.id,
@@ -182,7 +182,7 @@ def _connect_delete(page: Page, view: _View, sure: gr.Button, keep: gr.Button) -
     def ask(run_id: str) -> tuple[object, str]:
         job = find_job(page.workspace, run_id, "train")
         n_bytes = sum(path.stat().st_size for path in job.folder.rglob("*") if path.is_file())
-        return gr.Group(visible=True), (
+        return gr.Column(visible=True), (
             f"<p><strong>Delete the run {text(job.name)}?</strong> Its adapter, checkpoints, log "
             f"and curves ({size(n_bytes)}) are gone then. Exported files stay.</p>"
         )
@@ -195,7 +195,7 @@ def _connect_delete(page: Page, view: _View, sure: gr.Button, keep: gr.Button) -
         return ""
 
     view.delete.click(ask, page.run, [view.confirm, view.question], **_PRESSED)
-    keep.click(lambda: gr.Group(visible=False), None, view.confirm, **_QUIET)
+    keep.click(lambda: gr.Column(visible=False), None, view.confirm, **_QUIET)
     sure.click(delete, page.run, page.run, **_PRESSED)
 
 

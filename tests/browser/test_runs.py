@@ -17,7 +17,7 @@ from tests.browser.conftest import OpenPage, Studio, open_studio
 from tests.browser.trained import start
 
 LONG = 1_000_000
-_POINTS = "document.querySelector('#run-chart .js-plotly-plot')?.data[0].x.length ?? 0"
+_POINTS = "(document.querySelector('#run-chart .js-plotly-plot')?.data[0].x.length ?? 0)"
 _RANGE = "document.querySelector('#run-chart .js-plotly-plot').layout.xaxis.range.join()"
 
 
@@ -108,7 +108,7 @@ def test_log_settings_and_a_logarithmic_axis_are_one_press_away(
     page.get_by_role("button", name="All settings of this run").click()
     expect(page.locator("#run-settings")).to_contain_text("Learning rate learning_rate")
     expect(page.locator("#run-settings")).to_contain_text("chat.jsonl")
-    page.get_by_role("button", name="Log", exact=True).click()
+    page.locator("#run-log-fold").get_by_role("button").first.click()
     expect(page.locator("pre.run-log")).not_to_be_empty()
 
 
