@@ -230,31 +230,6 @@ def _connect_chat(page: Page, view: _View, streams: _Streams) -> None:
     """First both panes get the message; then two streams run side by side."""
 
     @show_errors
-    def ask(
-        chosen: str,
-        prompt: str,
-        base: Turns,
-        tuned: Turns,
-        request: gr.Request,
-        event: gr.EventData,
-        *values: object,
-    ) -> list[object]:
-        suggested = suggested_text(event)
-        question = checked_prompt(suggested or prompt)
-        sampling_of(view.form, values)
-        streams.answers.begin(str(request.session_hash), PANES)
-        asked = [with_question(turns, question) for turns in (base, tuned)]
-        tokens = [new_token(), new_token()]
-        models = _models(page, chosen)
-        values = [
-            pane_value(models[kind], turns, "", token)
-            for kind, turns, token in zip(PANES, asked, tokens, strict=True)
-        ]
-        left = gr.skip() if suggested else ""
-        buttons = [gr.Button(interactive=False), gr.Button(interactive=True)]
-        return [left, *values, *asked, *tokens, *buttons]
-
-    @show_errors
     def settle(chosen: str, request: gr.Request) -> list[object]:
         busy = streams.answers.busy(str(request.session_hash))
         return [
@@ -267,7 +242,7 @@ def _connect_chat(page: Page, view: _View, streams: _Streams) -> None:
     settled = [*buttons, view.status, view.load, view.unload]
     sent = gr.on(
         [view.send.click, view.prompt.submit, view.suggestions.select],
-        ask,
+        _asker(page, view, streams),
         [view.chosen, view.prompt, *view.turns, *view.form.inputs],
         [view.prompt, *view.chats, *view.turns, *view.tokens, *buttons],
         **_PRESSED,
@@ -289,6 +264,35 @@ def _connect_chat(page: Page, view: _View, streams: _Streams) -> None:
             **_QUIET,
         )
     _connect_stop_and_clear(page, view, streams.answers)
+
+
+def _asker(page: Page, view: _View, streams: _Streams) -> Any:
+    @show_errors
+    def ask(
+        chosen: str,
+        prompt: str,
+        base: Turns,
+        tuned: Turns,
+        request: gr.Request,
+        event: gr.EventData,
+        *values: object,
+    ) -> list[object]:
+        suggested = suggested_text(event)
+        question = checked_prompt(suggested or prompt)
+        sampling_of(view.form, values)
+        streams.answers.begin(str(request.session_hash), PANES)
+        asked = [with_question(turns, question) for turns in (base, tuned)]
+        tokens = [new_token(), new_token()]
+        models = _models(page, chosen)
+        shown = [
+            pane_value(models[kind], turns, "", token)
+            for kind, turns, token in zip(PANES, asked, tokens, strict=True)
+        ]
+        left = gr.skip() if suggested else ""
+        buttons = [gr.Button(interactive=False), gr.Button(interactive=True)]
+        return [left, *shown, *asked, *tokens, *buttons]
+
+    return ask
 
 
 def _streamer(page: Page, view: _View, pane: _Pane, streams: _Streams) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -19,7 +19,7 @@ from studio.results.exports import ExportFile
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 # What a person presses goes through the queue: only so do toasts reach the page.
 _PRESSED: dict[str, Any] = {"show_progress": "hidden"}
-_PANE = "file"
+_PANE: Literal["file"] = "file"
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,35 @@ def _connect_asking(page: Page, chat: ExportChat, answers: Answers, board: Board
         return ["", pane_value(name, asked, "", token), asked, token, *buttons]
 
     @show_errors
+    def settle(request: gr.Request) -> list[object]:
+        busy = answers.busy(str(request.session_hash))
+        return [gr.Button(interactive=not busy), gr.Button(interactive=busy)]
+
+    @show_errors
+    def failed(target: str, turns: Turns, request: gr.Request) -> list[object]:
+        value = pane_value(_file(page, target).path.name, turns, "no answer")
+        return [value, *settle(request)]
+
+    answered = gr.on(
+        [chat.send.click, chat.prompt.submit],
+        ask,
+        [chat.prompt, chat.target, chat.turns, *chat.form.inputs],
+        [chat.prompt, chat.pane, chat.turns, chat.token, chat.send, chat.stop],
+        **_PRESSED,
+    ).success(
+        _streamer(page, chat, answers, board),
+        [chat.target, chat.turns, chat.token, chat.system, *chat.form.inputs],
+        [chat.pane, chat.turns],
+        show_progress="hidden",
+        concurrency_id="export-chat",
+        concurrency_limit=1,
+    )
+    answered.success(settle, None, [chat.send, chat.stop], **_QUIET)
+    answered.failure(failed, [chat.target, chat.turns], [chat.pane, chat.send, chat.stop], **_QUIET)
+
+
+def _streamer(page: Page, chat: ExportChat, answers: Answers, board: Board) -> Any:
+    @show_errors
     def stream(
         request: gr.Request, target: str, turns: Turns, token: str, system: str, *values: object
     ) -> Iterator[tuple[object, object]]:
@@ -130,32 +159,7 @@ def _connect_asking(page: Page, chat: ExportChat, answers: Answers, board: Board
         finally:
             answers.end(window, _PANE)
 
-    @show_errors
-    def settle(request: gr.Request) -> list[object]:
-        busy = answers.busy(str(request.session_hash))
-        return [gr.Button(interactive=not busy), gr.Button(interactive=busy)]
-
-    @show_errors
-    def failed(target: str, turns: Turns, request: gr.Request) -> list[object]:
-        value = pane_value(_file(page, target).path.name, turns, "no answer")
-        return [value, *settle(request)]
-
-    answered = gr.on(
-        [chat.send.click, chat.prompt.submit],
-        ask,
-        [chat.prompt, chat.target, chat.turns, *chat.form.inputs],
-        [chat.prompt, chat.pane, chat.turns, chat.token, chat.send, chat.stop],
-        **_PRESSED,
-    ).success(
-        stream,
-        [chat.target, chat.turns, chat.token, chat.system, *chat.form.inputs],
-        [chat.pane, chat.turns],
-        show_progress="hidden",
-        concurrency_id="export-chat",
-        concurrency_limit=1,
-    )
-    answered.success(settle, None, [chat.send, chat.stop], **_QUIET)
-    answered.failure(failed, [chat.target, chat.turns], [chat.pane, chat.send, chat.stop], **_QUIET)
+    return stream
 
 
 def _connect_stop_and_clear(page: Page, chat: ExportChat, answers: Answers) -> None:

@@ -38,14 +38,8 @@ def _steps_drawn(page: Page) -> int:
     )
 
 
-def test_from_a_file_to_a_gguf_that_answers(
-    open_page: OpenPage, studio: Studio, tmp_path: Path
-) -> None:
-    file = tmp_path / "shouts.jsonl"
-    _write_shouts(file)
-
-    # Data: what will be trained on
-    page = open_page()
+def _bring(page: Page, file: Path) -> None:
+    """Data: what will be trained on."""
     page.set_input_files("#bring-files input[type=file]", file)
     expect(page.locator(".s-project")).to_have_text("shouts")
     expect(page.locator(".s-table-foot")).to_contain_text("80 rows")
@@ -53,7 +47,9 @@ def test_from_a_file_to_a_gguf_that_answers(
     expect(trained.first).to_be_visible()
     assert "".join(trained.all_text_contents()) == "SHOUT·red·stone!<|im_end|>"
 
-    # Train: a run of the starter in the background
+
+def _train(page: Page) -> str:
+    """Train: a run of the starter in the background; gives its id."""
     page.get_by_role("tab", name="Train").click()
     expect(page.locator("#plan")).to_contain_text("Optimizer steps")
     _set(page, "max_steps", "120")
@@ -64,9 +60,46 @@ def test_from_a_file_to_a_gguf_that_answers(
     page.locator("#start").click()
     expect(page.locator("#run-head")).to_contain_text("starter")
     page.wait_for_function("() => document.querySelector('.js-plotly-plot')?.data?.[0]?.x?.length")
+    return parse_qs(urlsplit(page.url).query)["run"][0]
 
-    # A reload and a second window in the middle show the same run, still going
-    run_id = parse_qs(urlsplit(page.url).query)["run"][0]
+
+def _compare(page: Page) -> None:
+    """Compare: the tuned model has learned it, the base has not."""
+    page.locator("#run-compare").click()
+    page.locator("#compare-prompt textarea").fill("Shout: green garden")
+    page.keyboard.press("Enter")
+    tuned = page.locator("#chat-tuned .turn-assistant .turn-text")
+    expect(tuned).to_have_text("SHOUT green garden!")
+    expect(page.locator("#compare-send")).to_be_enabled()
+    base = page.locator("#chat-base .turn-assistant .turn-text")
+    assert base.inner_text() != "SHOUT green garden!"
+
+
+def _export(page: Page) -> None:
+    """Export: a checked file that gives the same answer in llama.cpp."""
+    page.get_by_role("tab", name="Export").click()
+    expect(page.get_by_label("Q8_0", exact=True)).to_be_checked()
+    page.get_by_role("button", name="Export", exact=True).click()
+    item = page.locator(".export-item").first
+    expect(item.locator(".export-file .s-tag")).to_have_text(["✓ checks passed"], timeout=300_000)
+    item.get_by_role("button", name="Chat with").click()
+    page.locator("#export-prompt textarea").fill("Shout: green garden")
+    page.keyboard.press("Enter")
+    answer = page.locator("#chat-file .turn-assistant .turn-text")
+    expect(answer).to_have_text("SHOUT green garden!")
+    expect(page.locator("#export-send")).to_be_enabled()
+
+
+def test_from_a_file_to_a_gguf_that_answers(
+    open_page: OpenPage, studio: Studio, tmp_path: Path
+) -> None:
+    file = tmp_path / "shouts.jsonl"
+    _write_shouts(file)
+    page = open_page()
+    _bring(page, file)
+    run_id = _train(page)
+
+    # A reload and a second window in the middle show the same run, still going.
     before = _steps_drawn(page)
     page.reload()
     second = open_page(f"?tab=runs&run={run_id}")
@@ -79,25 +112,5 @@ def test_from_a_file_to_a_gguf_that_answers(
     job = find_job(Workspace(studio.workspace), run_id)
     assert state_of(job) == "finished"
 
-    # Compare: the tuned model has learned it, the base has not
-    page.locator("#run-compare").click()
-    page.locator("#compare-prompt textarea").fill("Shout: green garden")
-    page.keyboard.press("Enter")
-    tuned = page.locator("#chat-tuned .turn-assistant .turn-text")
-    expect(tuned).to_have_text("SHOUT green garden!")
-    expect(page.locator("#compare-send")).to_be_enabled()
-    base = page.locator("#chat-base .turn-assistant .turn-text")
-    assert base.inner_text() != "SHOUT green garden!"
-
-    # Export: a checked file that gives the same answer in llama.cpp
-    page.get_by_role("tab", name="Export").click()
-    expect(page.get_by_label("Q8_0", exact=True)).to_be_checked()
-    page.get_by_role("button", name="Export", exact=True).click()
-    item = page.locator(".export-item").first
-    expect(item.locator(".export-file .s-tag")).to_have_text(["✓ checks passed"], timeout=300_000)
-    item.get_by_role("button", name="Chat with").click()
-    page.locator("#export-prompt textarea").fill("Shout: green garden")
-    page.keyboard.press("Enter")
-    answer = page.locator("#chat-file .turn-assistant .turn-text")
-    expect(answer).to_have_text("SHOUT green garden!")
-    expect(page.locator("#export-send")).to_be_enabled()
+    _compare(page)
+    _export(page)
