@@ -93,6 +93,7 @@ function take(reply) {
   if (reply.job !== job) return; // another run was chosen while this answer was under way
   if (reply.reset || !drawn) draw(reply.points);
   else extend(reply.points);
+  plot.classList.toggle("no-points", plot.data.every((trace) => trace.x.length === 0));
   since = reply.since;
   active = reply.active;
   showMetrics(reply.metrics);
