@@ -27,7 +27,8 @@ def suggest(workspace: Workspace, run_id: str) -> tuple[list[str], str]:
         values = find_job(workspace, run_id, "train").config()["dataset"]
         recipe = from_dict(DatasetRecipe, values, "the run's config.json")
         dataset = open_dataset(recipe, workspace.cache_dir)
-        rows = islice(dataset.samples(dataset.split()[1][: 2 * _MOST], failures=[]), 2 * _MOST)
+        held_out = dataset.split().validation[: 2 * _MOST]
+        rows = islice(dataset.samples(held_out, failures=[]), 2 * _MOST)
         starts = [_start(sample) for _, sample in rows if not isinstance(sample, PlainText)]
     except StudioError:
         return [], ""

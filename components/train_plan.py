@@ -77,8 +77,8 @@ def _settled(workspace: Workspace, recipe: str) -> tuple[DatasetRecipe, int, int
     # Splitting a million rows takes a second, and a plan is made with each key that is typed.
     asked = from_dict(DatasetRecipe, json.loads(recipe), "recipe.json")
     dataset = open_dataset(asked, workspace.cache_dir)
-    training, validation = dataset.split()
-    return dataset.recipe, len(training), len(validation)
+    split = dataset.split()
+    return dataset.recipe, len(split.train), len(split.validation)
 
 
 def _as_problem(field: str, error: StudioError) -> Problem:

@@ -36,7 +36,7 @@ def checkup(dataset: Dataset, progress: Callable[[int], None] | None = None) -> 
     seen: dict[bytes, int] = {}
     n_bad_labels = 0
     recipe = dataset.recipe
-    for index, row in enumerate(dataset.rows.iterate()):
+    for index, row in dataset.edited.iterate():
         number = index + 1
         n_bad_labels += row.get("label") is False
         try:

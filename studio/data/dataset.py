@@ -1,18 +1,24 @@
-"""Recipe → dataset: the rows of the recipe's files, their layout settled, split in two.
+"""Recipe → dataset: the rows of the recipe's files, their layout settled, mended, split in parts.
 
 Enters: a DatasetRecipe and the cache folder. Leaves: a Dataset whose recipe has every hash and
 the layout filled in, so that saving it pins exactly these conversations.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import json
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
-from studio.data.layouts import Detection, check_mapping, detect_layout
+from studio.data.edits import EditedRows
+from studio.data.layouts import Detection, check_mapping, detect_layout, value_at
 from studio.data.messages import Sample, to_sample
 from studio.data.recipe import DatasetRecipe
 from studio.data.rows import RowStore, file_sha256, open_rows
+from studio.data.split import Split, split_rows
 from studio.errors import DataError
 
 # Rows that the layout is told from.
@@ -21,33 +27,46 @@ N_LOOKED_AT = 200
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows, and the recipe that leads from them to samples. Indexes count from 0."""
+    """Rows, and the recipe that leads from them to samples.
+
+    Indexes count from 0 over the rows as read, then added ones; dropped rows keep theirs.
+    """
 
     rows: RowStore
     recipe: DatasetRecipe
     detection: Detection
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.kept)
+
+    @cached_property
+    def edited(self) -> EditedRows:
+        """The rows under the recipe's edits."""
+        return EditedRows(self.rows, self.recipe.edits)
+
+    @property
+    def kept(self) -> Sequence[int]:
+        """Indexes of the rows that are not dropped."""
+        return self.edited.kept
 
     def sample(self, index: int) -> Sample:
-        """The sample of one row. Raises: DataError when the row does not convert."""
+        """The sample of one row, a dropped one too. Raises: DataError when it does not convert."""
         recipe = self.recipe
-        return to_sample(self.rows.row(index), recipe.layout, recipe.mapping, index + 1)
+        return to_sample(self.edited.row(index), recipe.layout, recipe.mapping, index + 1)
 
     def samples(
         self, indexes: Iterable[int] | None = None, failures: list[DataError] | None = None
     ) -> Iterator[tuple[int, Sample]]:
-        """(index, sample) of the rows at `indexes` (default all), in that order.
+        """(index, sample) of the rows at `indexes` (default all kept ones), in that order.
 
         A row that does not convert raises its DataError; with a list `failures` it is appended
         there instead, so the caller can say how many rows were left out, and which.
         """
         check_mapping(self.recipe.layout, self.recipe.mapping)
         rows = (
-            enumerate(self.rows.iterate())
+            self.edited.iterate()
             if indexes is None
-            else ((index, self.rows.row(index)) for index in indexes)
+            else ((index, self.edited.row(index)) for index in indexes)
         )
         for index, row in rows:
             try:
@@ -59,21 +78,34 @@ class Dataset:
                 continue
             yield index, sample
 
-    def split(self) -> tuple[list[int], list[int]]:
-        """(training, validation) indexes, each in rising order.
+    def split(self) -> Split:
+        """The rows' parts; see `studio.data.split`."""
+        return split_rows(
+            self.recipe, self.kept, self._value_of(self.recipe.split_column), self.file_of
+        )
 
-        Validation takes the rows with the smallest SHA-256 of "seed:index": the same on every
-        platform and Python. A share above 0 takes at least one row and leaves at least one.
-        """
-        n, share = len(self), self.recipe.validation_share
-        n_validation = min(max(round(n * share), 1), n - 1) if share > 0 else 0
-        seed = self.recipe.split_seed
+    def file_of(self, index: int) -> str:
+        """The name of the file that the row stands in; "" for an added row."""
+        place = bisect_right(self._ends, index)
+        return self.rows.sources[place][0] if place < len(self._ends) else ""
 
-        def rank(index: int) -> bytes:
-            return hashlib.sha256(f"{seed}:{index}".encode()).digest()
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(n for _, n in self.rows.sources))
 
-        validation = set(sorted(range(n), key=rank)[:n_validation]) if n_validation else set()
-        return [i for i in range(n) if i not in validation], sorted(validation)
+    def _value_of(self, column: str) -> Callable[[int], str]:
+        return lambda index: column_text(self.edited.row(index), column)
+
+
+def column_text(row: dict[str, Any], column: str) -> str:
+    """The value of a column (or dotted path) as text, "" where the row has none."""
+    try:
+        value = value_at(row, column)
+    except KeyError:
+        return ""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def open_dataset(

@@ -23,7 +23,7 @@ from studio.paths import atomic_path, write_json
 
 Row = dict[str, Any]
 
-READER_VERSION = 1
+READER_VERSION = 2
 _SCHEMA = pa.schema([("row", pa.large_string()), ("search", pa.large_string())])
 _ROWS_A_BATCH = 4096
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -33,11 +33,13 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 class RowStore:
     """Rows on disk; nothing but the page asked for is in memory.
 
-    `notes` say in words what the readers decided.
+    `notes` say in words what the readers decided; `sources` names each file and its number of
+    rows, in order.
     """
 
     columns: tuple[str, ...]
     notes: tuple[str, ...]
+    sources: tuple[tuple[str, int], ...]
     table: pa.Table = field(repr=False)
 
     def __len__(self) -> int:
@@ -102,6 +104,7 @@ def open_rows(
     return RowStore(
         columns=tuple(facts["columns"]),
         notes=tuple(facts["notes"]),
+        sources=tuple((name, n) for name, n in facts["sources"]),
         table=table,
     )
 
@@ -136,7 +139,8 @@ def _cache_key(files: Sequence[Path]) -> str:
 def _convert(files: Sequence[Path], folder: Path, progress: Callable[[int], None]) -> None:
     """Write rows.arrow, then about.json: a folder with about.json is whole."""
     columns: dict[str, None] = {}
-    rows = (row for path in files for row in read_rows(path))
+    counts = [0] * len(files)
+    rows = _counted(files, counts)
     n_rows = 0
     with (
         atomic_path(folder / "rows.arrow") as part,
@@ -162,8 +166,17 @@ def _convert(files: Sequence[Path], folder: Path, progress: Callable[[int], None
     facts = {
         "columns": list(columns),
         "notes": _notes(files),
+        "sources": [[path.name, n] for path, n in zip(files, counts, strict=True)],
     }
     write_json(folder / "about.json", facts)
+
+
+def _counted(files: Sequence[Path], counts: list[int]) -> Iterator[Row]:
+    """The rows of all files; `counts` gets the number of each."""
+    for place, path in enumerate(files):
+        for row in read_rows(path):
+            counts[place] += 1
+            yield row
 
 
 def _as_json(row: Row, row_number: int) -> str:

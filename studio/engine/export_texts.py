@@ -142,8 +142,8 @@ def texts_for_model(folder: Path) -> CheckTexts:
 
 def _samples(recipe: DatasetRecipe, workspace: Workspace) -> list[Sample]:
     dataset = open_dataset(recipe, workspace.cache_dir)
-    train, validation = dataset.split()
-    chosen = (validation + train)[:N_ROWS]
+    split = dataset.split()
+    chosen = (split.validation + split.train)[:N_ROWS]
     return [sample for _, sample in dataset.samples(chosen, failures=[])]
 
 

@@ -89,12 +89,12 @@ def load_data(
     dataset = open_dataset(config.dataset, workspace.cache_dir)
     encoder = encoder_for(model_folder, dataset.recipe, config.training.max_length)
     gather = _Gatherer(dataset, encoder, config.method)
-    train_indexes, validation_indexes = dataset.split()
-    train = gather.rows(train_indexes)
-    validation = gather.rows(validation_indexes)
+    split = dataset.split()
+    train = gather.rows(split.train)
+    validation = gather.rows(split.validation)
     gather.report(events)
     if not len(train):
-        raise gather.nothing_left(len(train_indexes))
+        raise gather.nothing_left(len(split.train))
     return TrainData(train=train, validation=validation, chat_template=encoder.template.source)
 
 

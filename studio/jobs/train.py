@@ -77,7 +77,7 @@ def _pinned(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, int]:
     n_train_rows = 0
     if recipe.files:
         dataset = open_dataset(recipe, workspace.cache_dir)
-        recipe, n_train_rows = dataset.recipe, len(dataset.split()[0])
+        recipe, n_train_rows = dataset.recipe, len(dataset.split().train)
     return replace(config, model=model, dataset=recipe), n_train_rows
 
 
