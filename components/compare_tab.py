@@ -22,6 +22,7 @@ from components.chat_stream import (
 from components.forms import Form
 from components.handlers import show_errors
 from components.page import Page, live, static
+from components.prompt_row import build_prompt_row
 from components.run_picker import build_picker, usable_run
 from components.sampling_form import build_sampling, sampling_of
 from components.suggestions import suggest, suggested_text
@@ -105,7 +106,9 @@ def build_compare(page: Page) -> None:
         with gr.Row(elem_classes="panes", equal_height=True):
             panes = (_build_pane("base", board), _build_pane("tuned", board))
         suggestions = live("suggestions", "compare-suggestions", [])
-        prompt, send, stop, clear = _build_prompt()
+        prompt, send, stop, clear = build_prompt_row(
+            "compare", "Message to both models", "Message both models"
+        )
         with gr.Accordion(
             "Sampling settings", open=False, elem_classes="s-card", elem_id="compare-sampling"
         ):
@@ -124,25 +127,6 @@ def _build_pane(kind: Literal["base", "tuned"], board: Board) -> _Pane:
         empty = "Ask something below: both models answer at once."
         chat = build_chat_pane(kind, board, f"chat-{kind}", empty)
     return _Pane(kind, chat, gr.State([]), gr.State(""))
-
-
-def _build_prompt() -> tuple[gr.Textbox, gr.Button, gr.Button, gr.Button]:
-    with gr.Row(elem_classes="prompt-row"):
-        prompt = gr.Textbox(
-            label="Message to both models",
-            show_label=False,
-            container=False,
-            lines=1,
-            max_lines=8,
-            placeholder="Message both models (Enter sends, Shift+Enter makes a new line)",
-            elem_id="compare-prompt",
-            scale=1,
-        )
-        with gr.Row(elem_classes="prompt-buttons"):
-            send = gr.Button("Send", variant="primary", elem_id="compare-send")
-            stop = gr.Button("Stop", interactive=False, elem_id="compare-stop")
-            clear = gr.Button("Clear", elem_id="compare-clear")
-    return prompt, send, stop, clear
 
 
 def _follow_choice(page: Page, view: _View, picker: gr.HTML, room: ChatRoom) -> None:

@@ -13,6 +13,7 @@ from components.exports_list import exported_file
 from components.forms import Form
 from components.handlers import show_errors
 from components.page import Page
+from components.prompt_row import build_prompt_row
 from components.sampling_form import build_sampling, sampling_of
 from studio.results.exports import ExportFile
 
@@ -61,21 +62,9 @@ def build_export_chat(page: Page) -> ExportChat:
         pane = build_chat_pane(
             _PANE, board, "chat-file", "Say something below: llama.cpp answers from this file."
         )
-        with gr.Row(elem_classes="prompt-row"):
-            prompt = gr.Textbox(
-                label="Message to the exported file",
-                show_label=False,
-                container=False,
-                lines=1,
-                max_lines=8,
-                placeholder="Message (Enter sends, Shift+Enter makes a new line)",
-                elem_id="export-prompt",
-                scale=1,
-            )
-            with gr.Row(elem_classes="prompt-buttons"):
-                send = gr.Button("Send", variant="primary", elem_id="export-send")
-                stop = gr.Button("Stop", interactive=False, elem_id="export-stop")
-                clear = gr.Button("Clear", elem_id="export-clear")
+        prompt, send, stop, clear = build_prompt_row(
+            "export", "Message to the exported file", "Message"
+        )
         with gr.Accordion(
             "Sampling settings", open=False, elem_classes="s-card", elem_id="export-sampling"
         ):

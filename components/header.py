@@ -12,21 +12,13 @@ import gradio as gr
 
 from components.handlers import answer_errors
 from components.page import live
+from components.wording import state_word
 from studio.events import Event
 from studio.jobs.job import ACTIVE, Job, last_event, list_jobs, state_of
 from studio.models.hardware import look
 from studio.paths import ASSETS_DIR, Workspace
 
 _WORK = {"train": "Training", "export": "Exporting", "evaluate": "Evaluating"}
-_STATE = {
-    "starting": "Starting",
-    "stopping": "Stopping",
-    "finished": "Finished",
-    "stopped": "Stopped",
-    "failed": "Failed",
-    "lost": "Interrupted",
-    "queued": "Queued",
-}
 
 
 def build_header(workspace: Workspace) -> gr.HTML:
@@ -72,7 +64,7 @@ def newest_job(workspace: Workspace) -> dict[str, Any] | None:
         return None
     states = ((job, state_of(job)) for job in jobs)
     job, state = next(((j, s) for j, s in states if s in ACTIVE), (jobs[0], state_of(jobs[0])))
-    text = _WORK[job.kind] if state == "running" else _STATE[state]
+    text = _WORK[job.kind] if state == "running" else state_word(state)
     return {
         "id": job.id,
         "name": job.name,

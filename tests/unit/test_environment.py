@@ -35,7 +35,8 @@ def run_launch(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_python_3_6_can_read_launch_py() -> None:
-    ast.parse(LAUNCH.read_text(encoding="utf-8"), feature_version=(3, 6))
+    tree = ast.parse(LAUNCH.read_text(encoding="utf-8"), feature_version=(3, 6))
+    assert ast.get_docstring(tree)
 
 
 def test_an_old_python_is_told_which_one_is_needed_before_anything_else() -> None:
