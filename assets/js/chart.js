@@ -149,9 +149,13 @@ new MutationObserver(() => {
 
 let narrow = isNarrow();
 new ResizeObserver(() => {
-  if (plot.clientWidth === 0 || isNarrow() === narrow) return;
-  narrow = isNarrow();
-  redraw();
+  if (plot.clientWidth === 0 || !drawn) return;
+  if (isNarrow() !== narrow) {
+    narrow = isNarrow();
+    redraw();
+  }
+  // The box grows with the first points and with the window; Plotly hears of the window alone.
+  Plotly.Plots.resize(plot);
 }).observe(plot);
 
 let waited = 0;

@@ -38,6 +38,16 @@ def wait_for_points(page: Page, more_than: int) -> int:
     return int(page.evaluate(_POINTS))
 
 
+def expect_the_plot_to_fill_its_box(page: Page) -> None:
+    """Plotly measures once; a box that grew afterwards would leave the curves squeezed."""
+    page.wait_for_function(
+        "(() => { const box = document.querySelector('#run-chart .js-plotly-plot');"
+        " const height = box.querySelector('.main-svg').getBoundingClientRect().height;"
+        " return box.clientHeight >= 500 && Math.abs(height - box.clientHeight) < 2; })()",
+        timeout=5_000,
+    )
+
+
 def state(page: Page) -> str:
     return page.locator("#run-head .state").inner_text()
 
@@ -64,6 +74,8 @@ def test_a_curve_grows_by_itself_and_survives_a_reload_and_a_second_window(
     second = open_page("?tab=runs")
     expect(second.locator("#run-head h2")).to_have_text("long run")
     wait_for_points(second, shown - 1)
+    for window in (page, second):
+        expect_the_plot_to_fill_its_box(window)
     # Stopped in one window, both say so, and what was learned is kept.
     second.get_by_role("button", name="Stop and keep").click()
     for window in (page, second):
@@ -73,6 +85,18 @@ def test_a_curve_grows_by_itself_and_survives_a_reload_and_a_second_window(
         expect(window.locator("#run-compare")).to_be_enabled()
     assert wait_until_ended(run, 60) == "stopped"
     assert (run.folder / "adapter" / "adapter_config.json").is_file()
+
+
+def test_a_curve_that_was_empty_when_opened_fills_its_box_with_the_first_steps(
+    open_page: OpenPage, studio: Studio, model_folder: Path, chat_file: Path
+) -> None:
+    job = start(studio.workspace, "seen from the start", str(model_folder), chat_file, LONG)
+    page = open_page(f"?tab=runs&run={job.id}")
+    page.wait_for_selector("#run-chart .chart-plot.no-points", state="attached")
+    wait_for_points(page, 2)
+    expect_the_plot_to_fill_its_box(page)
+    request_stop(job)
+    assert wait_until_ended(job, 60) == "stopped", log_tail(job)
 
 
 def test_a_killed_worker_is_lost_with_its_log_and_resumes_where_it_was(
