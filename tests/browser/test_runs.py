@@ -88,15 +88,12 @@ def test_a_curve_grows_by_itself_and_survives_a_reload_and_a_second_window(
 
 
 def test_a_curve_that_was_empty_when_opened_fills_its_box_with_the_first_steps(
-    open_page: OpenPage, studio: Studio, model_folder: Path, chat_file: Path
+    open_page: OpenPage, run: Job
 ) -> None:
-    job = start(studio.workspace, "seen from the start", str(model_folder), chat_file, LONG)
-    page = open_page(f"?tab=runs&run={job.id}")
+    page = open_page(f"?tab=runs&run={run.id}")
     page.wait_for_selector("#run-chart .chart-plot.no-points", state="attached")
     wait_for_points(page, 2)
     expect_the_plot_to_fill_its_box(page)
-    request_stop(job)
-    assert wait_until_ended(job, 60) == "stopped", log_tail(job)
 
 
 def test_a_killed_worker_is_lost_with_its_log_and_resumes_where_it_was(
