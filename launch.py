@@ -31,6 +31,8 @@ python launch.py [COMMAND] [options]
             --host --port --workspace --no-browser --password
   doctor    what this machine has, and what is missing
   data      FILE: look at a dataset as training will see it
+  prepare   DATASET --out FOLDER: split, balance and mix it; write it as files
+  synthesize DATASET --model M: let a model propose more rows, to be approved
   train     CONFIG: train an adapter
   runs      list the runs
   stop      RUN: stop a run and keep what it has
@@ -40,7 +42,10 @@ python launch.py [COMMAND] [options]
   test      run every check and test of this project
 
 Every command takes --workspace DIR and --json. More: python launch.py COMMAND --help"""
-COMMANDS = ("ui", "doctor", "data", "train", "runs", "stop", "resume", "chat", "export", "test")
+COMMANDS = (
+    *("ui", "doctor", "data", "prepare", "synthesize", "train", "runs", "stop", "resume"),
+    *("chat", "export", "test"),
+)
 USAGE_ERROR = 2
 INTERRUPTED = 130
 

@@ -16,7 +16,8 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from components.compare_tab import build_compare
-from components.data_tab import build_data, dataset_name
+from components.data_sources import dataset_name
+from components.data_tab import build_data
 from components.export_tab import build_export
 from components.handlers import log_to, show_errors
 from components.header import build_header
@@ -36,7 +37,10 @@ HOST = "127.0.0.1"
 PORT = 7860
 _MAX_UPLOAD = "4gb"
 # The order matters for the first two only: each tab's sheet has classes of its own.
-_SHEETS = ("fonts", "studio", "data", "train", "runs", "compare", "export")
+_SHEETS = (
+    *("fonts", "studio", "data", "rows", "sources", "shape", "checkup"),
+    *("train", "runs", "compare", "export"),
+)
 _HEAD = "".join(f'<link rel="stylesheet" href="/studio/css/{name}.css">' for name in _SHEETS)
 _LOCAL = (HOST, "localhost", "::1")
 TABS = (

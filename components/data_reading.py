@@ -1,192 +1,226 @@
-"""How rows are read: layout, mapping, chat template, what is trained on, the validation share.
+"""The Reading view: how rows become conversations, and how conversations become text.
 
-Every change is kept in the dataset's recipe at once. A bundled sample is copied first, so that
-the person's change has a dataset of its own.
+Every change is kept in the dataset's recipe at once, or with Save where something is written. A
+bundled sample is copied first, so that the person's change has a dataset of its own.
 """
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from html import escape
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from components.data_keep import keep
+from components.data_mapping import LAYOUT as TEMPLATE
+from components.data_mapping import build_mapping, starting_templates
+from components.data_open import Opener
+from components.data_template import build_template
 from components.forms import choice_label, control
 from components.handlers import show_errors
 from components.page import Page, heading, static
-from studio.data.dataset import Dataset, open_dataset
+from studio.data.dataset import N_LOOKED_AT, Dataset
 from studio.data.layouts import PARTS, mapping_choices
-from studio.data.library import add_dataset, list_datasets, load_recipe, save_recipe
+from studio.data.messages import Conversation
+from studio.data.reading_bytes import is_text_file
 from studio.data.recipe import DatasetRecipe
-from studio.errors import ModelError
-from studio.models.reference import ModelRef
-from studio.paths import Workspace
-from studio.settings import Knob, knobs
-from studio.text.choice import template_choices
-from studio.text.tokenizer import load_tokenizer
+from studio.errors import DataError
+from studio.settings import knobs
 
-_MOST_PARTS = max(len(parts) for parts in PARTS.values())
-_N_LOOKED_AT = 200
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+_COLUMN_LAYOUTS = [name for name in PARTS if name != TEMPLATE]
+_MOST_PARTS = max(len(PARTS[name]) for name in _COLUMN_LAYOUTS)
 
 
 @dataclass(frozen=True)
-class Reading:
-    """The controls, in the order of `values`."""
+class _Controls:
+    """The controls of a recipe's reading, in the order of `_values`."""
 
     reason: gr.HTML
     layout: gr.Dropdown
     parts: tuple[gr.Dropdown, ...]
-    template: gr.Dropdown
+    unit: gr.Dropdown
+    chunk: gr.Number
     train_on: gr.Radio
-    share: gr.Slider
-    seed: gr.Number
-
-    @property
-    def outputs(self) -> list[Any]:
-        return [self.reason, *self.inputs]
+    weights: gr.HTML
 
     @property
     def inputs(self) -> list[Any]:
-        return [self.layout, *self.parts, self.template, self.train_on, self.share, self.seed]
+        return [self.layout, *self.parts, self.unit, self.chunk, self.train_on]
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.reason, *self.inputs, self.weights]
 
 
-def build_reading(page: Page) -> Reading:
-    """The card with its controls; a change raises `page.recipe`, or chooses the new copy."""
-    knob = {item.name: item for item in knobs(DatasetRecipe)}
-    with gr.Column(elem_classes="s-card", elem_id="reading"):
-        heading("How rows are read")
-        reason = static(elem_id="reading-reason")
-        with gr.Column(elem_classes="s-form"):
-            layout = control(knob["layout"], str)
-            parts = tuple(
-                gr.Dropdown([], label="Column", visible=False, elem_id=f"part-{n}")
-                for n in range(_MOST_PARTS)
-            )
-            template = _template_control(knob["chat_template"])
-            train_on = control(knob["train_on"], str)
-            share = control(knob["validation_share"], float)
-        with gr.Accordion("More", open=False):
-            seed = control(knob["split_seed"], int)
-    reading = Reading(reason, layout, parts, template, train_on, share, seed)
-    _connect(page, reading)
-    return reading
+def build_reading(page: Page, opener: Opener) -> None:
+    """The view; it keeps itself right and raises `page.recipe`, or chooses the new copy."""
+    with gr.Row(equal_height=False, elem_id="reading-view"):
+        with gr.Column(scale=5, min_width=320):
+            with gr.Column(elem_classes="s-card", elem_id="reading"):
+                heading("How rows are read")
+                controls = _build_controls()
+                mapping = build_mapping(page, opener)
+        with gr.Column(scale=6, min_width=320):
+            template = build_template(page, opener)
+    _connect(page, controls)
 
+    @show_errors
+    def show(dataset: str, version: int, model: str) -> list[Any]:
+        if not dataset or not model:
+            kept = [gr.skip()] * len(controls.outputs)
+            return [*kept, {"dataset": ""}, {"dataset": ""}]
+        opened = opener(dataset).dataset
+        about = {"dataset": dataset, "version": version, "model": model}
+        written = opened.recipe.layout == TEMPLATE
+        return [*_values(opened), about if written else {"dataset": ""}, about]
 
-def _template_control(item: Knob) -> gr.Dropdown:
-    return gr.Dropdown(
-        [("The model's own", "")],
-        value="",
-        label=item.label,
-        info="How messages become text. The model's own is the one it was made with.",
-        elem_id="knob-chat_template",
+    gr.on(
+        [page.dataset.change, page.recipe.change, page.model.change],
+        show,
+        [page.dataset, page.recipe, page.model],
+        [*controls.outputs, mapping, template],
+        **_QUIET,
     )
 
 
-def reading_values(dataset: Dataset, model: str) -> list[Any]:
-    """Updates for `Reading.outputs` that show a dataset's recipe."""
-    recipe = dataset.recipe
-    columns = mapping_choices(dataset.rows.page(0, _N_LOOKED_AT))
-    detected = dataset.detection
-    if recipe.layout == detected.layout:
-        reason = f"Read as <b>{choice_label(recipe.layout)}</b>: {escape(detected.reason)}"
-    else:
-        reason = (
-            f"Read as <b>{choice_label(recipe.layout)}</b>, as you chose; it looks like "
-            f"{choice_label(detected.layout)}. {escape(detected.reason)}"
+def _build_controls() -> _Controls:
+    knob = {item.name: item for item in knobs(DatasetRecipe)}
+    reason = static(elem_id="reading-reason")
+    with gr.Column(elem_classes="s-form"):
+        unit = control(knob["text_unit"], str)
+        chunk = control(knob["chunk_characters"], int)
+        layout = control(knob["layout"], str)
+        parts = tuple(
+            gr.Dropdown([], label="Column", visible=False, elem_id=f"part-{n}")
+            for n in range(_MOST_PARTS)
         )
-    parts = PARTS[recipe.layout]
+        train_on = control(knob["train_on"], str)
+    weights = static(elem_id="reading-weights")
+    return _Controls(reason, layout, parts, unit, chunk, train_on, weights)
+
+
+def _values(dataset: Dataset) -> list[Any]:
+    """Updates for `_Controls.outputs` that show a dataset's recipe."""
+    recipe = dataset.recipe
+    parts = PARTS[recipe.layout] if recipe.layout != TEMPLATE else ()
+    columns = mapping_choices(dataset.rows.page(0, N_LOOKED_AT)) if parts else []
     drops: list[Any] = [
         gr.Dropdown(
             choices=[("(none)", ""), *((name, name) for name in columns)],
             value=recipe.mapping.get(part.name, ""),
             label=part.label,
-            info="" if part.required else "Optional.",
+            info=_part_help(recipe.layout, part.name, part.required),
             visible=True,
         )
         for part in parts
     ]
     drops += [gr.Dropdown(visible=False)] * (_MOST_PARTS - len(parts))
+    of_text = any(is_text_file(Path(name)) for name in recipe.files)
     return [
-        f'<p class="s-note">{reason}</p>',
+        _reason(dataset),
         recipe.layout,
         *drops,
-        gr.Dropdown(choices=_template_choices(recipe, model), value=recipe.chat_template),
+        gr.Dropdown(value=recipe.text_unit, visible=of_text),
+        gr.Number(value=recipe.chunk_characters, visible=of_text and recipe.text_unit == "chunk"),
         recipe.train_on,
-        recipe.validation_share,
-        recipe.split_seed,
+        _weights(dataset),
     ]
 
 
-def _template_choices(recipe: DatasetRecipe, model: str) -> list[tuple[str, str]]:
-    choices = [("The model's own", "")]
-    with suppress(ModelError):  # the Train tab and the row's place say what is wrong with it
-        tokenizer = load_tokenizer(ModelRef.parse(model).folder())
-        choices += [(choice_label(name), name) for name in template_choices(tokenizer)]
-    if recipe.chat_template not in [value for _, value in choices]:
-        choices.append(("The one in the recipe", recipe.chat_template))
-    return choices
+def _part_help(layout: str, part: str, required: bool) -> str:
+    if layout == "kto" and part == "label":
+        return "Good: true, 1, yes, good, desirable. Bad: false, 0, no, bad, undesirable."
+    if layout == "kto" and part == "messages":
+        return "Either this, or a prompt and its judged answer below."
+    if layout == "kto" and part in ("prompt", "completion"):
+        return "Where there are no whole messages."
+    return "" if required else "Optional."
 
 
-def _connect(page: Page, reading: Reading) -> None:
+def _reason(dataset: Dataset) -> str:
+    layout, detected = dataset.recipe.layout, dataset.detection
+    name = f"Read as <b>{choice_label(layout)}</b>"
+    if layout == detected.layout:
+        said = f"{name}: {escape(detected.reason)}"
+    else:
+        said = (
+            f"{name}, as you chose; it looks like {choice_label(detected.layout)}. "
+            f"{escape(detected.reason)}"
+        )
+    n = f"{len(dataset.rows):,} row{'' if len(dataset.rows) == 1 else 's'}"
+    files = len(dataset.recipe.files)
+    of_files = f" of {files:,} files" if files > 1 else ""
+    return f'<p class="s-note"><b class="s-mono">{n}</b>{of_files}. {said}</p>'
+
+
+def _weights(dataset: Dataset) -> str:
+    """A word on weights of single messages, where the first rows have some."""
+    with suppress(DataError):
+        failures: list[DataError] = []
+        first = islice(dataset.kept, N_LOOKED_AT)
+        for _, sample in dataset.samples(first, failures):
+            if isinstance(sample, Conversation):
+                if any(getattr(message, "weight", 1.0) != 1.0 for message in sample.messages):
+                    return (
+                        '<p class="s-finding">These messages carry <b>weights</b> of their own: an '
+                        "answer of weight 0 is read but not trained on, others count that much "
+                        "in the loss. They go on top of “Train on”.</p>"
+                    )
+    return ""
+
+
+def _connect(page: Page, controls: _Controls) -> None:
     @show_errors
     def change(dataset: str, version: int, *values: Any) -> tuple[object, object]:
-        recipe = load_recipe(page.workspace, dataset)
-        settled = open_dataset(recipe, page.workspace.cache_dir).recipe
-        changed = _changed(settled, values)
-        if changed == settled:
-            return gr.skip(), gr.skip()
-        kept = own_copy(page.workspace, dataset)
-        if kept != dataset:
-            gr.Info("The sample was copied, so that your change has its own dataset.")
-            names = load_recipe(page.workspace, kept).files
-            changed = replace(changed, files=names)
-        save_recipe(page.workspace, kept, changed)
-        return kept, version + 1
+        return keep(page.workspace, dataset, version, lambda recipe: changed(recipe, values))
 
-    inputs = [page.dataset, page.recipe, *reading.inputs]
-    quiet: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
     gr.on(
         [
-            reading.layout.input,
-            *(part.input for part in reading.parts),
-            reading.template.input,
-            reading.train_on.input,
-            reading.share.release,
-            reading.share.input,
-            reading.seed.submit,
-            reading.seed.blur,
+            controls.layout.input,
+            *(part.input for part in controls.parts),
+            controls.unit.input,
+            controls.chunk.submit,
+            controls.chunk.blur,
+            controls.train_on.input,
         ],
         change,
-        inputs,
+        [page.dataset, page.recipe, *controls.inputs],
         [page.dataset, page.recipe],
-        **quiet,
+        show_progress="hidden",
+        trigger_mode="always_last",
     )
 
 
-def _changed(recipe: DatasetRecipe, values: tuple[Any, ...]) -> DatasetRecipe:
-    """The settled recipe with what the controls say; another layout empties the mapping."""
+def changed(recipe: DatasetRecipe, values: tuple[Any, ...]) -> DatasetRecipe:
+    """The settled recipe with what the controls say: layout, columns, unit, chunk size, train on.
+
+    Another layout empties the mapping, so that it is detected anew; the layout of templates begins
+    with ones that read the same columns. Raises: DataError where changed rows stand in the way.
+    """
     layout, *chosen = values
-    parts, (template, train_on, share, seed) = chosen[:_MOST_PARTS], chosen[_MOST_PARTS:]
-    mapping: dict[str, str] = {}
-    if layout == recipe.layout:
-        names = [part.name for part in PARTS[recipe.layout]]
-        mapping = {n: v for n, v in zip(names, parts, strict=False) if v}
+    parts, (unit, chunk, train_on) = chosen[:_MOST_PARTS], chosen[_MOST_PARTS:]
+    mapping = dict(recipe.mapping)
+    if layout != recipe.layout:
+        mapping = starting_templates(recipe) if layout == TEMPLATE else {}
+    elif layout != TEMPLATE:
+        names = [part.name for part in PARTS[layout]]
+        mapping = {name: column for name, column in zip(names, parts, strict=False) if column}
+    size = recipe.chunk_characters if chunk is None else int(chunk)
+    if recipe.edits and (unit, size) != (recipe.text_unit, recipe.chunk_characters):
+        raise DataError(
+            f"{len(recipe.edits):,} changes of rows go by row number, and other rows would come of "
+            "the text.",
+            "Undo the changes first (Checkup), then choose what a row is.",
+            "rows_changed",
+        )
     return replace(
         recipe,
         layout=layout,
         mapping=mapping,
-        chat_template=template or "",
+        text_unit=unit,
+        chunk_characters=size,
         train_on=train_on,
-        validation_share=recipe.validation_share if share is None else float(share),
-        split_seed=recipe.split_seed if seed is None else int(seed),
     )
-
-
-def own_copy(workspace: Workspace, dataset: str) -> str:
-    """The id itself, or of a new copy where `dataset` is a bundled sample."""
-    entry = next(entry for entry in list_datasets(workspace) if entry.id == dataset)
-    if not entry.bundled:
-        return dataset
-    files = [Path(name) for name in load_recipe(workspace, dataset).files]
-    return add_dataset(workspace, files, f"{entry.name} (copy)")

@@ -1,119 +1,223 @@
-"""One row all the way as HTML: messages, rendered text, tokens with the trained ones marked.
+"""One row all the way: raw, messages, the text the model reads, its tokens, and the chat's prompt.
 
-Violet and underlined, with the words "trained on": what the loss is taken from.
+Drawn by assets/js/row.js, which asks `row`. The tokens and labels are those of training; what lies
+behind the maximum length is shown too, and marked as not read.
 """
 
 import json
-from html import escape
-from itertools import groupby
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
-from studio.data.messages import Message, Preference, Sample
-from studio.text.preview import Preview, TokenPiece
+import gradio as gr
 
-_TOKENS_SHOWN = 1200
-_CHARACTERS_SHOWN = 12_000
-_VISIBLE = str.maketrans({"\n": "↵\n", "\t": "⇥", " ": "·"})
+from components.data_changes import connect_kept
+from components.data_edit import edit_functions
+from components.data_open import Opened, Opener
+from components.data_table import row_state
+from components.handlers import answer_errors
+from components.page import Page, live
+from studio.data.messages import (
+    Conversation,
+    Judged,
+    Message,
+    PlainText,
+    Preference,
+    Sample,
+    messages_of,
+)
+from studio.errors import StudioError
+from studio.text.agreement import disagreement
+from studio.text.answers import chosen_turns
+from studio.text.examples import Encoder
+from studio.text.preview import preview
+
+# What one answer holds at most; with "whole" all of it up to a length no person reads.
+_TOKENS_SHOWN, _TOKENS_WHOLE = 3_000, 100_000
+_CHARACTERS_SHOWN, _CHARACTERS_WHOLE = 24_000, 2_000_000
+# A token's marks for the page, joined: "ts" is a control token that is trained on.
+_TRAINED, _SPECIAL, _CUT = "t", "s", "c"
 
 
-def row_html(number: int, sample: Sample, row: Preview, train_on: str, origin: str) -> str:
-    """The whole inspection of row `number` (from 1)."""
-    return "".join(
-        (
-            f'<p class="s-note">Row {number:,} · chat template: {escape(origin)}</p>',
-            _counts(row),
-            _section("Messages", _messages(sample, row.messages, train_on)),
-            _section("Text the model reads", _text(row)),
-            _section("Tokens", _legend() + _tokens(row.tokens)),
-        )
+def build_inspector(page: Page, opener: Opener) -> gr.HTML:
+    """The inspector; give it what the table gets, it shows the row that the table has chosen."""
+    inspector = live(
+        "row",
+        "inspector",
+        {"dataset": ""},
+        ("elements", "row_edit"),
+        server_functions=[row_reader(opener), *edit_functions(page, opener)],
     )
+    connect_kept(page, inspector)
+    return inspector
 
 
-def _section(title: str, body: str) -> str:
-    return f'<section class="s-section"><h3>{title}</h3>{body}</section>' if body else ""
+def row_reader(opener: Opener) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The server function `row`: {dataset, index, model, max_length, whole} → plain values."""
+
+    @answer_errors
+    def row(asked: dict[str, Any]) -> dict[str, Any]:
+        opened = opener(str(asked["dataset"]))
+        index, whole = int(asked["index"]), bool(asked.get("whole"))
+        raw = opened.dataset.edited.row(index)
+        shown = {
+            "index": index,
+            "number": index + 1,
+            "state": row_state(opened, index),
+            "source": opened.dataset.file_of(index),
+            "raw": _cut(json.dumps(raw, ensure_ascii=False, indent=2), whole),
+        }
+        try:
+            return {**shown, **_read(opened, index, asked)}
+        except StudioError as error:
+            return {**shown, "problem": {"message": error.message, "fix": error.fix}}
+
+    return row
 
 
-def _counts(row: Preview) -> str:
-    n = len(row.input_ids)
-    share = f" ({100 * row.n_trained / n:.0f} %)" if n else ""
-    cut = '<span class="s-tag bad">cut at the maximum length</span>' if row.truncated else ""
-    return (
-        f'<p class="s-counts"><b>{n:,}</b> tokens · <b class="s-violet">{row.n_trained:,}</b> '
-        f"trained on{share} {cut}</p>"
-    )
+def _read(opened: Opened, index: int, asked: dict[str, Any]) -> dict[str, Any]:
+    """The row from its messages on; where it stops being readable, the error and its fix.
+
+    Raises: StudioError where not even the messages can be told.
+    """
+    sample = opened.dataset.sample(index)
+    whole = bool(asked.get("whole"))
+    train_on = opened.dataset.recipe.train_on
+    sides = [
+        {"name": name, "messages": _messages(one, train_on, whole)} for name, one in _sides(sample)
+    ]
+    shown = {"sides": sides}
+    try:
+        encoder = opened.encoder(str(asked["model"]), int(asked["max_length"]))
+        encoded = [_encoded(one, encoder, whole) for _, one in _sides(sample)]
+    except StudioError as error:
+        return {**shown, "problem": {"message": error.message, "fix": error.fix}}
+    return {
+        "sides": [side | more for side, more in zip(sides, encoded, strict=True)],
+        "label": _judgement(sample),
+        "template": encoder.template_origin,
+        "max_length": encoder.max_length,
+        "prompt": _prompt(sample, encoder, whole),
+    }
 
 
-def _messages(sample: Sample, messages: list[Message], train_on: str) -> str:
-    answers = [i for i, message in enumerate(messages) if message.role == "assistant"]
-    trained = set(answers[-1:] if train_on == "last_answer" else answers)
-    if train_on == "everything":
-        trained = set(range(len(messages)))
-    if isinstance(sample, Preference):
-        first = len(sample.prompt)
-        bubbles = [_bubble(m, i >= first, "better") for i, m in enumerate(messages)]
-        bubbles += [_bubble(m, False, "worse") for m in sample.rejected]
+def _judgement(sample: Sample) -> dict[str, Any] | None:
+    if not isinstance(sample, Judged):
+        return None
+    word = "Judged good: made more likely." if sample.good else "Judged bad: made less likely."
+    return {"good": sample.good, "word": word}
+
+
+def _sides(sample: Sample) -> list[tuple[str, Sample]]:
+    """The sample by name; a preference twice, so that each answer in turn is the better one."""
+    if not isinstance(sample, Preference):
+        return [("", sample)]
+    worse = replace(sample, chosen=sample.rejected, rejected=sample.chosen)
+    return [("better answer", sample), ("worse answer", worse)]
+
+
+def _encoded(sample: Sample, encoder: Encoder, whole: bool) -> dict[str, Any]:
+    """Text and tokens of one sample; of a preference those of its better answer."""
+    row = preview(sample, encoder)
+    longer = preview(sample, encoder.uncut) if row.truncated else row
+    n_read = len(row.input_ids)
+    n_shown = _TOKENS_WHOLE if whole else _TOKENS_SHOWN
+    tokens = [
+        [
+            piece.text,
+            piece.id,
+            _TRAINED * (place < n_read and row.tokens[place].trained)
+            + _SPECIAL * piece.special
+            + _CUT * (place >= n_read),
+        ]
+        for place, piece in enumerate(longer.tokens[:n_shown])
+    ]
+    return {
+        "n_tokens": len(longer.input_ids),
+        "n_read": n_read,
+        "n_trained": row.n_trained,
+        "n_characters": len(longer.text),
+        "text": _text_runs(longer.text, encoder, whole),
+        "tokens": tokens,
+    }
+
+
+def _messages(sample: Sample, train_on: str, whole: bool) -> list[dict[str, Any]]:
+    """Each message, and whether it is trained on and how much it counts."""
+    messages = messages_of(sample)
+    if isinstance(sample, Preference | Judged):
+        trained = set(range(len(sample.prompt), len(messages)))
     else:
-        bubbles = [_bubble(message, i in trained) for i, message in enumerate(messages)]
-    return "".join(bubbles)
+        trained = set(chosen_turns(messages, train_on))
+        if train_on == "everything":
+            trained = {i for i, message in enumerate(messages) if message.weight > 0}
+    return [_message(message, i in trained, whole) for i, message in enumerate(messages)]
 
 
-def _bubble(message: Message, trained: bool, side: str = "") -> str:
-    words = [message.role]
-    if message.name:
-        words.append(message.name)
-    if side == "worse" or (side and trained):
-        words.append(f"{side} answer")
+def _message(message: Message, trained: bool, whole: bool) -> dict[str, Any]:
+    calls = [json.dumps(call, ensure_ascii=False, indent=2) for call in message.tool_calls]
+    return {
+        "role": message.role,
+        "name": message.name,
+        "content": _cut(message.content, whole),
+        "reasoning": _cut(message.reasoning, whole),
+        "calls": calls,
+        "trained": trained,
+        "word": _weight_word(message, trained),
+    }
+
+
+def _weight_word(message: Message, trained: bool) -> str:
+    """Whether the message is trained on; questions go without saying."""
     if trained:
-        words.append("trained on")
-    css = "s-bubble trained" if trained else "s-bubble"
-    calls = "".join(
-        f"<pre>{escape(json.dumps(call, ensure_ascii=False, indent=2))}</pre>"
-        for call in message.tool_calls
-    )
-    thought = f"<p><em>{escape(message.reasoning)}</em></p>" if message.reasoning else ""
-    content = f"<div>{escape(_short(message.content))}</div>" if message.content else ""
-    return (
-        f'<div class="{css}"><span class="s-role">{escape(" · ".join(words))}</span>'
-        f"{thought}{content}{calls}</div>"
-    )
+        return "trained on" if message.weight == 1 else f"trained on, weight {message.weight:g}"
+    if message.weight != 1:
+        return f"not trained on, weight {message.weight:g}"
+    return "not trained on" if message.role == "assistant" else ""
 
 
-def _text(row: Preview) -> str:
-    """The rendered text, its control tokens in bold violet."""
-    marked = "".join(
-        f"<b>{escape(piece.text)}</b>" if piece.special else escape(piece.text)
-        for piece in row.tokens[:_TOKENS_SHOWN]
-    )
-    more = _more(len(row.tokens))
-    return f'<pre class="s-rendered" tabindex="0">{marked}</pre>{more}'
+def _prompt(sample: Sample, encoder: Encoder, whole: bool) -> dict[str, Any] | None:
+    """What chat sends before the last answer, and whether training reads the same there."""
+    if isinstance(sample, PlainText):
+        return None
+    if isinstance(sample, Conversation):
+        answers = [i for i, m in enumerate(sample.messages) if m.role == "assistant"]
+        before = sample.messages[: answers[-1]]
+    else:
+        before = sample.prompt
+    try:
+        text = encoder.prompt_text(before, sample.tools)
+        agreement = _agreement(sample, encoder)
+    except StudioError as error:
+        return {"problem": {"message": error.message, "fix": error.fix}}
+    return {
+        "n_tokens": len(encoder.prompt_ids(before, sample.tools)),
+        "text": _text_runs(text, encoder, whole),
+        **agreement,
+    }
 
 
-def _legend() -> str:
-    return (
-        '<p class="s-legend"><span class="s-token trained">trained on</span> '
-        '<span class="s-token">read only</span> <span class="s-token special">control</span> '
-        "· is a space, ↵ a line break</p>"
-    )
+def _agreement(sample: Sample, encoder: Encoder) -> dict[str, Any]:
+    """Whether training reads what chat will send, and in words where it does not."""
+    differs = disagreement(encoder, sample)
+    if differs is None:
+        return {"agrees": True, "word": "Training reads exactly this before the answer."}
+    return {
+        "agrees": False,
+        "word": f"Before turn {differs.turn} chat sends “{differs.asked}” where training reads "
+        f"“{differs.trained}”.",
+    }
 
 
-def _tokens(tokens: list[TokenPiece]) -> str:
-    runs = []
-    for trained, run in groupby(tokens[:_TOKENS_SHOWN], key=lambda piece: piece.trained):
-        label = "trained on" if trained else "read only"
-        runs.append(f'<span role="group" aria-label="{label}">{"".join(map(_chip, run))}</span>')
-    return f'<div class="s-tokens" tabindex="0">{"".join(runs)}</div>{_more(len(tokens))}'
+def _text_runs(text: str, encoder: Encoder, whole: bool) -> dict[str, Any]:
+    """Text in pieces, every second one a control token; and how many characters are left out."""
+    cut = _cut(text, whole)
+    control = "|".join(re.escape(t) for t in sorted(encoder.control_texts, key=len, reverse=True))
+    runs = re.split(f"({control})", cut["text"]) if control else [cut["text"]]
+    return {"runs": runs, "left": cut["left"]}
 
 
-def _chip(piece: TokenPiece) -> str:
-    css = "s-token" + " trained" * piece.trained + " special" * piece.special
-    shown = escape(piece.text if piece.special else piece.text.translate(_VISIBLE)) or "∅"
-    return f'<span class="{css}" title="id {piece.id}">{shown}</span>'
-
-
-def _more(n_tokens: int) -> str:
-    left = n_tokens - _TOKENS_SHOWN
-    return f'<p class="s-note">… and {left:,} tokens more.</p>' if left > 0 else ""
-
-
-def _short(text: str) -> str:
-    left = len(text) - _CHARACTERS_SHOWN
-    return text if left <= 0 else f"{text[:_CHARACTERS_SHOWN]} … and {left:,} characters more."
+def _cut(text: str, whole: bool) -> dict[str, Any]:
+    n = _CHARACTERS_WHOLE if whole else _CHARACTERS_SHOWN
+    return {"text": text[:n], "left": max(len(text) - n, 0)}

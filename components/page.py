@@ -3,6 +3,7 @@
 Tabs never import tabs. One tab writes an id, the others listen to its `change`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -48,15 +49,18 @@ def script(name: str) -> str:
     return (ASSETS_DIR / "js" / f"{name}.js").read_text(encoding="utf-8")
 
 
-def live(name: str, elem_id: str, value: object = None, **options: object) -> gr.HTML:
+def live(
+    name: str, elem_id: str, value: object = None, parts: Sequence[str] = (), **options: object
+) -> gr.HTML:
     """A part of the page drawn by assets/js/NAME.js from `value` (plain JSON values).
 
-    The template is constant, so Gradio never touches what the script has drawn.
+    `parts` are scripts that it builds on; all of them share one scope. The template is constant,
+    so Gradio never touches what the script has drawn.
     """
     return gr.HTML(
         value=value,
         html_template="",
-        js_on_load=script(name),
+        js_on_load="\n".join(script(part) for part in (*parts, name)),
         apply_default_css=False,
         elem_id=elem_id,
         **options,

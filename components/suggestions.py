@@ -5,7 +5,7 @@ from itertools import islice
 import gradio as gr
 
 from studio.data.dataset import open_dataset
-from studio.data.messages import Conversation, Message, PlainText, Preference
+from studio.data.messages import Conversation, Judged, Message, PlainText, Preference
 from studio.data.recipe import DatasetRecipe
 from studio.errors import StudioError
 from studio.jobs.job import find_job
@@ -37,7 +37,7 @@ def suggest(workspace: Workspace, run_id: str) -> tuple[list[str], str]:
     return prompts, asked[0][0] if asked else ""
 
 
-def _start(sample: Conversation | Preference) -> tuple[str, str]:
+def _start(sample: Conversation | Preference | Judged) -> tuple[str, str]:
     """System message and first question of a sample, "" where it has none."""
     messages = sample.messages if isinstance(sample, Conversation) else sample.prompt
     return _first(messages, "system"), _first(messages, "user")

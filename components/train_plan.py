@@ -8,8 +8,8 @@ from html import escape
 
 from components.page import facts_list
 from components.train_model import short_count
-from studio.data.dataset import open_dataset
 from studio.data.library import load_recipe
+from studio.data.prepared import prepare
 from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError, StudioError
 from studio.models.facts import ModelFacts, read_facts
@@ -76,9 +76,8 @@ def settled(workspace: Workspace, dataset: str) -> tuple[DatasetRecipe, int, int
 def _settled(workspace: Workspace, recipe: str) -> tuple[DatasetRecipe, int, int]:
     # Splitting a million rows takes a second, and a plan is made with each key that is typed.
     asked = from_dict(DatasetRecipe, json.loads(recipe), "recipe.json")
-    dataset = open_dataset(asked, workspace.cache_dir)
-    split = dataset.split()
-    return dataset.recipe, len(split.train), len(split.validation)
+    prepared = prepare(asked, workspace.cache_dir)
+    return prepared.recipe, len(prepared.train), len(prepared.validation)
 
 
 def _as_problem(field: str, error: StudioError) -> Problem:

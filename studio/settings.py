@@ -9,7 +9,7 @@ import difflib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -145,3 +145,9 @@ def _refuse_unknown(cls: type, values: Mapping[str, Any], place: str, prefix: st
             raise ConfigError(f"{place}: {prefix}{key} is not a setting.", hint)
         if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping):
             _refuse_unknown(hints[key], value, place, f"{prefix}{key}.")
+        # A list of parts: tuple[Part, ...].
+        part = next(iter(get_args(hints[key])), None)
+        if isinstance(part, type) and dataclasses.is_dataclass(part) and isinstance(value, list):
+            for number, item in enumerate(value, 1):
+                if isinstance(item, Mapping):
+                    _refuse_unknown(part, item, place, f"{prefix}{key}.{number}.")

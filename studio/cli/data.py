@@ -1,48 +1,50 @@
 """`data`: a file as training sees it: layout, findings, lengths, and one row all the way."""
 
 import argparse
-from dataclasses import asdict
+import difflib
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from studio.cli.config_file import write_recipe_file
 from studio.cli.console import Console
-from studio.data.checkup import Finding, checkup
+from studio.cli.recipe_source import read_source
+from studio.data.checkup import Checkup
 from studio.data.dataset import Dataset, open_dataset
+from studio.data.findings import KINDS, Finding
+from studio.data.mending import change_words, mend
 from studio.data.recipe import DatasetRecipe
+from studio.data.sources import find_all
 from studio.errors import ConfigError, DataError
 from studio.models.facts import read_facts
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
+from studio.text.examination import run_checkup
 from studio.text.examples import Encoder, encoder_for
-from studio.text.preview import Preview, TokenStatistics, examine, preview
+from studio.text.preview import Preview, TokenStatistics, preview, token_statistics
 from studio.training.config import TrainSettings
 
 _SHOWN_ALIKE = 3
 
 
 def run_data(options: argparse.Namespace, console: Console) -> int:
-    """Look at one file. Row numbers count from 1, as in every message."""
+    """Look at one dataset. Row numbers count from 1, as in every message."""
     workspace = Workspace.open(options.workspace)
-    recipe = DatasetRecipe(
-        files=(str(Path(options.file).expanduser().resolve()),),
-        layout=options.layout,
-        mapping=_mapping(options.map),
-        chat_template=options.chat_template,
-    )
+    mapping = _mapping(options.map)
+    _check_output(options)
+    recipe = _recipe(options, mapping, workspace, console)
     console.progress("reading ...")
     dataset = open_dataset(
         recipe, workspace.cache_dir, lambda n: console.progress(f"reading, {n:,} rows ...")
     )
     encoder = _encoder(options.model, options.max_length, dataset.recipe)
     row = _row(dataset, encoder, options.row)
-    console.progress("looking at every row ...")
-    findings = checkup(dataset, lambda n: console.progress(f"checking, {n:,} rows ..."))
-    examined = examine(
-        dataset, encoder, progress=lambda n: console.progress(f"counting tokens, {n:,} rows ...")
-    )
-    findings = [*findings, *examined.findings]
-    _say_dataset(dataset, encoder, examined.statistics, console)
-    _say_findings(findings, console)
+    checkup = _checkup(dataset, encoder, workspace, console)
+    lengths = checkup.profile.n_tokens
+    statistics = token_statistics(lengths[lengths >= 0].tolist(), encoder.max_length)
+    _say_dataset(dataset, encoder, statistics, console)
+    _say_findings(checkup.findings, console)
+    mended = _mended(dataset.recipe, checkup, options, console)
     if row:
         _say_row(options.row, row, console)
     console.result(
@@ -51,12 +53,75 @@ def run_data(options: argparse.Namespace, console: Console) -> int:
             "n_rows": len(dataset),
             "columns": list(dataset.rows.columns),
             "mapping": dataset.recipe.mapping,
-            "findings": [asdict(finding) for finding in findings],
-            "tokens": _lengths(examined.statistics),
+            "findings": [asdict(finding) for finding in checkup.findings],
+            "tokens": _lengths(statistics),
             "row": _plain_row(row),
+            **mended,
         }
     )
     return 0
+
+
+def _recipe(
+    options: argparse.Namespace, mapping: dict[str, str], workspace: Workspace, console: Console
+) -> DatasetRecipe:
+    """Of data files as they are found; of one file of settings what it says, changes included."""
+    if len(options.files) == 1 and options.files[0].lower().endswith((".yaml", ".yml")):
+        recipe, _ = read_source(workspace, options.files[0], console.progress)
+        if mapping or options.layout != "auto":
+            recipe = replace(recipe, layout=options.layout, mapping=mapping)
+        return replace(recipe, chat_template=options.chat_template or recipe.chat_template)
+    found = find_all(options.files, workspace.cache_dir, console.progress)
+    for note in found.notes:
+        console.say(f"note: {note}")
+    return found.recipe(layout=options.layout, mapping=mapping, chat_template=options.chat_template)
+
+
+def _checkup(dataset: Dataset, encoder: Encoder, workspace: Workspace, console: Console) -> Checkup:
+    """The same checkup as the screen's, here and now."""
+
+    def progress(phase: str, done: int, total: int) -> None:
+        console.progress(f"{phase[:1].lower()}{phase[1:]}, {done:,} of {total:,} ...")
+
+    return run_checkup(dataset, encoder, workspace.cache_dir, progress)
+
+
+def _check_output(options: argparse.Namespace) -> None:
+    unknown = [code for code in options.mend if code not in KINDS]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], KINDS, n=1)
+        raise ConfigError(
+            f"There is no finding '{unknown[0]}'.",
+            f"Did you mean {close[0]}?" if close else "Take a code that the findings show.",
+            "unknown_finding",
+        )
+    if options.mend and not options.recipe:
+        raise ConfigError(
+            "--mend changes no file: it writes a recipe, and no --recipe says where.",
+            "Add --recipe OUT.yaml, and name that file's content under 'dataset' of a run.",
+            "recipe_file",
+        )
+
+
+def _mended(
+    recipe: DatasetRecipe, checkup: Checkup, options: argparse.Namespace, console: Console
+) -> dict[str, Any]:
+    """The recipe with every wanted mend, written; what to say of it in JSON, {} without one."""
+    if not options.recipe:
+        return {}
+    n_before = len(recipe.edits)
+    for code in dict.fromkeys(options.mend):
+        if not checkup.rows_of(code):
+            console.say(f"nothing to mend: no row has the finding '{code}'")
+            continue
+        recipe = mend(recipe, checkup, code)
+    path = Path(options.recipe).expanduser()
+    write_recipe_file(path, recipe)
+    changes = [change_words(edit) for edit in recipe.edits[n_before:]]
+    for change in changes:
+        console.say(f"mended: {change}")
+    console.say(f"recipe: {path}")
+    return {"recipe": str(path), "changes": changes}
 
 
 def _mapping(pairs: list[str]) -> dict[str, str]:
@@ -84,10 +149,11 @@ def _encoder(model: str, max_length: int | None, recipe: DatasetRecipe) -> Encod
 def _row(dataset: Dataset, encoder: Encoder, number: int | None) -> Preview | None:
     if number is None:
         return None
-    if not 1 <= number <= len(dataset):
+    n_rows = dataset.edited.n_total
+    if not 1 <= number <= n_rows:
         raise DataError(
-            f"There is no row {number}: the file has {len(dataset):,} rows.",
-            f"Choose a row from 1 to {len(dataset):,}.",
+            f"There is no row {number}: the file has {n_rows:,} rows.",
+            f"Choose a row from 1 to {n_rows:,}.",
             "row_not_found",
         )
     return preview(dataset.sample(number - 1), encoder)

@@ -40,6 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     add("doctor", "doctor", "say what this computer has and what is missing")
     _add_data(add("data", "data", "look at a dataset as training sees it"))
+    _add_prepare(add("prepare", "prepare", "split, balance and mix a dataset; write it as files"))
+    _add_synthesize(add("synthesize", "synthesize", "let a model propose more rows"))
     _add_train(add("train", "train", "train an adapter"))
     add("runs", "runs", "list the runs, newest first")
     _add_run(add("stop", "runs", "ask a run to stop and keep what it learned"))
@@ -62,7 +64,14 @@ def _add_background(command: argparse.ArgumentParser) -> None:
 
 
 def _add_data(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", metavar="FILE", help="JSONL, JSON, CSV, Parquet, text or Excel")
+    command.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="a file (JSONL, JSON, CSV, TSV, Parquet, Arrow, text or Excel; also .gz or .zst), a "
+        "folder, or a dataset of the hub: owner/name[@revision][:config[/split]]; several are "
+        "read one after the other",
+    )
     command.add_argument(
         "--model", default="starter", metavar="M", help="whose template and tokens (%(default)s)"
     )
@@ -83,6 +92,68 @@ def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--max-length", type=int, metavar="N", help="tokens after which a conversation is cut"
     )
+    command.add_argument(
+        "--mend",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="mend all rows with this finding, e.g. duplicate_row; needs --recipe, may be repeated",
+    )
+    command.add_argument(
+        "--recipe",
+        metavar="OUT",
+        help="write the dataset with its changes as YAML or JSON, for 'dataset' of a run's "
+        "settings; the data files stay as they are",
+    )
+
+
+_SOURCE = (
+    "a run's settings or a recipe (YAML, JSON), a dataset's id, a file or folder of data, or a "
+    "dataset of the hub"
+)
+
+
+def _add_prepare(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", metavar="DATASET", help=_SOURCE)
+    command.add_argument("--out", metavar="FOLDER", help="a new folder to write the rows into")
+    command.add_argument(
+        "--format", default="jsonl", metavar="F", help="jsonl or parquet (%(default)s)"
+    )
+    command.add_argument(
+        "--one-file", action="store_true", help="all parts in one file, named in a column 'part'"
+    )
+
+
+def _add_synthesize(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", metavar="DATASET", help=_SOURCE + "; or a synthesis job's id")
+    command.add_argument(
+        "--model", default="starter", metavar="M", help="a run, a model or a .gguf (%(default)s)"
+    )
+    command.add_argument(
+        "--kind", default="paraphrase", metavar="K", help="paraphrase or answer (%(default)s)"
+    )
+    command.add_argument("--rows", default="", metavar="LIST", help="row numbers: 1,2,5-9")
+    command.add_argument(
+        "--n",
+        type=int,
+        default=20,
+        metavar="N",
+        help="without --rows: how many training rows; 0 is all of them (%(default)s)",
+    )
+    command.add_argument(
+        "--per-row", type=int, default=1, metavar="N", help="proposals for each row (%(default)s)"
+    )
+    command.add_argument(
+        "--instruction", default="", metavar="T", help="what is asked, with {{ prompt }} in it"
+    )
+    _add_sampling(command, defaults=False)
+    command.add_argument("--approve", default="", metavar="LIST", help="proposals of a job to add")
+    command.add_argument(
+        "--reject", default="", metavar="LIST", help="proposals of a job to refuse"
+    )
+    command.add_argument(
+        "--out", metavar="FILE", help="with --approve: where the recipe is written, YAML or JSON"
+    )
 
 
 def _add_train(command: argparse.ArgumentParser) -> None:
@@ -99,13 +170,19 @@ def _add_chat(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--base", action="store_true", help="ask the base model: the run's adapter is switched off"
     )
+    _add_sampling(command)
+
+
+def _add_sampling(command: argparse.ArgumentParser, defaults: bool = True) -> None:
+    """An option for every knob; without `defaults` None says that it was not given."""
     for item in knobs(Sampling):
+        usual = f" ({item.default})" if defaults else ""
         command.add_argument(
             "--" + item.name.replace("_", "-"),
             type=type(item.default),
-            default=item.default,
+            default=item.default if defaults else None,
             metavar="N" if isinstance(item.default, int) else "X",
-            help=f"{item.help} ({item.default})".replace("%", "%%"),
+            help=f"{item.help}{usual}".replace("%", "%%"),
         )
 
 

@@ -16,9 +16,10 @@ from typing import Any
 from studio.data.edits import EditedRows
 from studio.data.layouts import Detection, check_mapping, detect_layout, value_at
 from studio.data.messages import Sample, to_sample
+from studio.data.phrasing import check_phrasings, phrased
 from studio.data.recipe import DatasetRecipe
 from studio.data.rows import RowStore, file_sha256, open_rows
-from studio.data.split import Split, split_rows
+from studio.data.split import Split, SplitRows, split_rows
 from studio.errors import DataError
 
 # Rows that the layout is told from.
@@ -51,8 +52,13 @@ class Dataset:
 
     def sample(self, index: int) -> Sample:
         """The sample of one row, a dropped one too. Raises: DataError when it does not convert."""
+        return self._read(index, self.edited.row(index))
+
+    def _read(self, index: int, row: dict[str, Any]) -> Sample:
+        """What training, preview and chat see of a row: under the layout, then phrased."""
         recipe = self.recipe
-        return to_sample(self.edited.row(index), recipe.layout, recipe.mapping, index + 1)
+        sample = to_sample(row, recipe.layout, recipe.mapping, index + 1)
+        return phrased(sample, row, recipe, index, self.rows.columns)
 
     def samples(
         self, indexes: Iterable[int] | None = None, failures: list[DataError] | None = None
@@ -63,6 +69,7 @@ class Dataset:
         there instead, so the caller can say how many rows were left out, and which.
         """
         check_mapping(self.recipe.layout, self.recipe.mapping)
+        check_phrasings(self.recipe)
         rows = (
             self.edited.iterate()
             if indexes is None
@@ -70,7 +77,7 @@ class Dataset:
         )
         for index, row in rows:
             try:
-                sample = to_sample(row, self.recipe.layout, self.recipe.mapping, index + 1)
+                sample = self._read(index, row)
             except DataError as error:
                 if failures is None:
                     raise
@@ -80,9 +87,20 @@ class Dataset:
 
     def split(self) -> Split:
         """The rows' parts; see `studio.data.split`."""
-        return split_rows(
-            self.recipe, self.kept, self._value_of(self.recipe.split_column), self.file_of
+        rows = SplitRows(
+            kept=self.kept,
+            values=self.column_texts,
+            file_of=self.file_of,
+            made_from=self.edited.made_from,
         )
+        return split_rows(self.recipe, rows)
+
+    def column_texts(self, column: str) -> list[str]:
+        """The text of a column (or dotted path) of every kept row, in order; "" without one."""
+        known: dict[str, str] = {}
+        texts = (column_text(row, column) for _, row in self.edited.iterate())
+        # Equal texts are one object: a million labels take the memory of a few.
+        return [known.setdefault(text, text) for text in texts]
 
     def file_of(self, index: int) -> str:
         """The name of the file that the row stands in; "" for an added row."""
@@ -92,9 +110,6 @@ class Dataset:
     @cached_property
     def _ends(self) -> list[int]:
         return list(accumulate(n for _, n in self.rows.sources))
-
-    def _value_of(self, column: str) -> Callable[[int], str]:
-        return lambda index: column_text(self.edited.row(index), column)
 
 
 def column_text(row: dict[str, Any], column: str) -> str:
@@ -132,7 +147,13 @@ def open_dataset(
             "Bring the original file back, or add the new one as a new dataset.",
             "file_changed",
         )
-    rows = open_rows(files, cache_dir, progress)
+    rows = open_rows(
+        files,
+        cache_dir,
+        progress,
+        text_unit=recipe.text_unit,
+        chunk_characters=recipe.chunk_characters,
+    )
     detection = detect_layout(rows.page(0, N_LOOKED_AT))
     return Dataset(rows, _settled(replace(recipe, sha256=hashes), detection), detection)
 

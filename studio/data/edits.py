@@ -37,6 +37,27 @@ class EditedRows:
         return [edit.value for edit in self.edits if edit.kind == "add"]
 
     @cached_property
+    def made_from(self) -> dict[int, int]:
+        """Index of each added row that was made from another → index of that one.
+
+        Raises: DataError where an edit names a row that does not stand before it.
+        """
+        made = {}
+        added = (edit for edit in self.edits if edit.kind == "add")
+        for index, edit in enumerate(added, len(self.store)):
+            if not edit.rows:
+                continue
+            if not 0 < edit.rows[0] <= index:
+                raise DataError(
+                    f"Added row {index + 1} says that it was made from row {edit.rows[0]}, which "
+                    "does not stand before it.",
+                    "Undo this change on the Data tab.",
+                    "edit_source",
+                )
+            made[index] = edit.rows[0] - 1
+        return made
+
+    @cached_property
     def dropped(self) -> frozenset[int]:
         """Indexes that are left out."""
         return frozenset(n - 1 for edit in self.edits if edit.kind == "drop" for n in edit.rows)

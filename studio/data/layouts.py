@@ -2,13 +2,15 @@
 
 Enters: the first rows. Leaves: a Detection that the screen shows and a person may change. A mapping
 names a column for each part; inside nested columns a dotted path goes on ("extra_info.answer",
-"instances.0.output").
+"instances.0.output"). In the layout "template" it holds a template over the columns instead.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from studio.data.jinja import check_row_template
+from studio.data.spellings import BAD, GOOD, turn_keys, turn_style
 from studio.errors import DataError
 
 Row = dict[str, Any]
@@ -39,11 +41,26 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "prompt_completion": (Part("prompt", "Prompt"), Part("completion", "Answer"), _SYSTEM),
     "preference": (
         Part("prompt", "Prompt", required=False),
+        Part("input", "Input", required=False),
         Part("chosen", "Better answer"),
         Part("rejected", "Worse answer"),
         _SYSTEM,
+        _TOOLS,
+    ),
+    "kto": (
+        Part("messages", "Messages that end with the judged answer", required=False),
+        Part("prompt", "Prompt", required=False),
+        Part("completion", "Judged answer", required=False),
+        Part("label", "Judgement (true or false)"),
+        _SYSTEM,
+        _TOOLS,
     ),
     "text": (Part("text", "Text"),),
+    "template": (
+        Part("prompt", "Prompt"),
+        Part("completion", "Answer"),
+        Part("system", "System prompt", required=False),
+    ),
 }
 
 _PROMPTS = (
@@ -59,6 +76,23 @@ _ANSWERS = (
 _ASKING = ("prompt", "instruction", "question", "query")
 _SYSTEMS = ("system", "system_prompt")
 _TEXTS = ("text", "content", "document", "article", "sentence", "string")
+_BETTER_AND_WORSE = (
+    ("chosen", "rejected"),
+    ("preferred_output", "non_preferred_output"),
+    ("chosen_response", "rejected_response"),
+    ("response_chosen", "response_rejected"),
+)
+# Columns that hold a conversation even where its turns are bare texts.
+_CONVERSATIONS = (
+    "messages",
+    "conversations",
+    "conversation",
+    "dialog",
+    "dialogue",
+    "chat",
+    "turns",
+)
+_JUDGEMENTS = ("label", "kto_tag", "desirable", "is_desirable", "is_good", "good", "thumbs_up")
 _NUMBERING = ("id", "index", "idx", "no", "number", "row", "__index_level_0__", "uuid")
 
 
@@ -75,7 +109,7 @@ def detect_layout(rows: Sequence[Row]) -> Detection:
     """The layout of `rows` (some 200 are enough), its mapping, and why, in plain words."""
     values = _values_by_path(rows)
     names = {_plain_name(path): path for path in reversed(list(values))}
-    for look in (_preference, _conversation, _alpaca, _pair, _text):
+    for look in (_preference, _judged, _conversation, _alpaca, _pair, _text):
         if found := look(values, names):
             return found
     return _guess(values)
@@ -109,6 +143,15 @@ def check_mapping(layout: str, mapping: Mapping[str, str]) -> None:
                 f"Choose the column for '{part.label}' on the Data tab.",
                 "mapping_incomplete",
             )
+    if layout == "kto" and not mapping.get("messages") and not mapping.get("completion"):
+        raise DataError(
+            "No column is chosen for 'Messages' or for 'Judged answer'.",
+            "Choose one of both on the Data tab.",
+            "mapping_incomplete",
+        )
+    if layout == "template":
+        for part in PARTS[layout]:
+            check_row_template(mapping.get(part.name, ""), f"The template for '{part.label}'")
 
 
 def value_at(row: Row, path: str) -> Any:
@@ -148,17 +191,6 @@ def _inner(column: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f"{column}.{key}", item) for key, item in value.items() if item is not None)
 
 
-def turn_style(values: Sequence[Any]) -> str:
-    """'messages' for lists of role/content, 'sharegpt' for lists of from/value, else ''."""
-    lists = [value for value in values if isinstance(value, list) and value]
-    turns = [turn for value in lists[:50] for turn in value]
-    if not lists or len(lists) < len(values) / 2 or not all(isinstance(t, dict) for t in turns):
-        return ""
-    if all("role" in turn and ({"content", "tool_calls"} & set(turn)) for turn in turns):
-        return "messages"
-    return "sharegpt" if all("from" in turn and "value" in turn for turn in turns) else ""
-
-
 def _plain_name(path: str) -> str:
     return path.rsplit(".", 1)[-1].strip().lower().replace(" ", "_").replace("-", "_")
 
@@ -172,22 +204,60 @@ def _with(mapping: dict[str, str], **optional: str) -> dict[str, str]:
 
 
 def _preference(values: dict[str, list[Any]], names: dict[str, str]) -> Detection | None:
-    chosen, rejected = names.get("chosen"), names.get("rejected")
-    if not chosen or not rejected:
+    pair = next((p for p in _BETTER_AND_WORSE if p[0] in names and p[1] in names), None)
+    if pair is None:
         return None
+    chosen, rejected = names[pair[0]], names[pair[1]]
+    reason = f"It has columns '{chosen}' and '{rejected}'."
+    mapping = {"chosen": chosen, "rejected": rejected}
+    if "input.messages" in values:
+        more = {"prompt": "input.messages"} | {p: f"input.{p}" for p in ("tools",)}
+        return Detection(
+            "preference", mapping | {k: v for k, v in more.items() if v in values}, reason
+        )
     prompts = ("prompt", "instruction", "question", "query", "conversations", "messages", "input")
+    prompt = _first(names, prompts)
     mapping = _with(
-        {"chosen": chosen, "rejected": rejected},
-        prompt=_first(names, prompts),
+        mapping,
+        prompt=prompt,
+        input=names.get("input", "") if _plain_name(prompt) == "instruction" else "",
         system=_first(names, _SYSTEMS),
+        tools=names.get("tools", "") if turn_style(values.get(prompt, [])) else "",
     )
-    return Detection("preference", mapping, "It has columns 'chosen' and 'rejected'.")
+    return Detection("preference", mapping, reason)
+
+
+def _judged(values: dict[str, list[Any]], names: dict[str, str]) -> Detection | None:
+    label = next((names[n] for n in _JUDGEMENTS if n in names and _says(values[names[n]])), "")
+    if not label:
+        return None
+    turns = [path for path, found in values.items() if turn_style(found)]
+    path = next((p for p in ("messages", "conversations") if p in turns), "")
+    tools = _first(names, ("tools", "functions"))
+    if path:
+        reason = f"'{path}' is a list of turns and '{label}' says whether its end is good."
+        return Detection("kto", _with({"messages": path, "label": label}, tools=tools), reason)
+    prompt, answer = names.get("prompt", ""), names.get("completion", "")
+    if not prompt or not answer:
+        return None
+    mapping = {"prompt": prompt, "completion": answer, "label": label}
+    reason = f"'{label}' says whether '{answer}' is a good answer to '{prompt}'."
+    return Detection("kto", _with(mapping, system=_first(names, _SYSTEMS), tools=tools), reason)
+
+
+def _says(values: Sequence[Any]) -> bool:
+    """Whether every value says good or bad, as truth values or as words, not as numbers: a column
+    of 0 and 1 is as often a class."""
+    words = [str(v).strip().lower() for v in values if isinstance(v, bool | str)]
+    said = [word.replace(" ", "_").replace("-", "_") for word in words]
+    known = all(word in GOOD | BAD and not word.isdigit() for word in said)
+    return bool(said) and len(said) == len(values) and known
 
 
 def _conversation(values: dict[str, list[Any]], names: dict[str, str]) -> Detection | None:
     styles = {path: style for path, found in values.items() if (style := turn_style(found))}
     if not styles:
-        return None
+        return _bare_turns(values, names)
     path = next((p for p in ("messages", "conversations") if p in styles), next(iter(styles)))
     answer = _first(names, _ANSWERS)
     if _plain_name(path) == "prompt" and answer:
@@ -200,8 +270,30 @@ def _conversation(values: dict[str, list[Any]], names: dict[str, str]) -> Detect
     mapping = _with({part: path}, tools=_first(names, ("tools", "functions")))
     if layout == "sharegpt":
         mapping = _with(mapping, system=_first(names, _SYSTEMS))
-    pair = "role and content" if layout == "messages" else "from and value"
-    return Detection(layout, mapping, f"'{path}' is a list of turns with {pair}.")
+    return Detection(layout, mapping, f"'{path}' is a list of turns with {_spelled(values[path])}.")
+
+
+def _spelled(values: Sequence[Any]) -> str:
+    """The keys of the first turn, in words."""
+    lists = (value for value in values if isinstance(value, list) and value)
+    first: dict[str, Any] = next(lists, [{}])[0]
+    keys = turn_keys(first)
+    return " and ".join(keys if keys else map(str, first)) or "roles"
+
+
+def _bare_turns(values: dict[str, list[Any]], names: dict[str, str]) -> Detection | None:
+    path = _first(names, _CONVERSATIONS)
+    found = values.get(path, [])
+    if not found or not all(isinstance(value, list) and len(value) > 1 for value in found):
+        return None
+    turns = [turn for value in found for turn in value]
+    pairs = [turn for turn in turns if isinstance(turn, list) and len(turn) == 2]
+    texts = [text for pair in pairs for text in pair] if pairs else turns
+    if not all(isinstance(text, str) for text in texts) or len(pairs) not in (0, len(turns)):
+        return None
+    what = "pairs of question and answer" if pairs else "texts; the user begins"
+    mapping = _with({"conversations": path}, system=_first(names, _SYSTEMS))
+    return Detection("sharegpt", mapping, f"'{path}' is a list of {what}.")
 
 
 def _alpaca(values: dict[str, list[Any]], names: dict[str, str]) -> Detection | None:

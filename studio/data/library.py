@@ -8,23 +8,28 @@ A bundled sample is a run's YAML in assets/samples; its id is "sample:" and the 
 """
 
 import json
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import yaml
 
 from studio.data.dataset import open_dataset
+from studio.data.fingerprint import remember_copy
+from studio.data.found_files import Found, source_names
 from studio.data.recipe import DatasetRecipe
 from studio.errors import DataError
 from studio.paths import PROJECT_DIR, SAMPLES_DIR, Workspace, write_json
 from studio.settings import from_dict, to_dict
 
 _SAMPLE = "sample:"
+# A file of this size or more is not copied where a second name for it (a hard link) will do.
+LINKED_BYTES = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -39,19 +44,35 @@ class DatasetEntry:
     created_at: str = ""
 
 
-def add_dataset(workspace: Workspace, files: Sequence[Path], name: str = "") -> str:
-    """Copy `files` into the workspace with a detected recipe; the new dataset's id.
+def add_dataset(
+    workspace: Workspace,
+    files: Found | Sequence[Path],
+    name: str = "",
+    progress: Callable[[int], None] | None = None,
+) -> str:
+    """Keep `files` in the workspace with a detected recipe; the new dataset's id.
 
+    Files are copied. A file of `LINKED_BYTES` or more is hard-linked instead where the file
+    system allows it: it takes no second place on the disk, and should somebody write into the
+    original later, the recipe's hash tells. `progress` gets the number of rows read so far.
     Raises: DataError when a file cannot be read; then nothing is kept.
     """
-    name = name.strip() or (files[0].stem if files else "")
-    recipe = DatasetRecipe(files=tuple(str(path) for path in files))
-    recipe = open_dataset(recipe, workspace.cache_dir).recipe
+    found = files if isinstance(files, Found) else Found(files=tuple(files))
+    name = name.strip() or found.suggested_name
+    recipe = open_dataset(found.recipe(), workspace.cache_dir, progress).recipe
     dataset_id = _free_id(workspace, name)
     part = Path(tempfile.mkdtemp(prefix=".adding-", dir=workspace.datasets_dir))
     try:
-        kept = [_copy(path, part / "files") for path in files]
-        recipe = replace(recipe, files=tuple(f"files/{path.name}" for path in kept))
+        names = source_names(found.files)
+        as_named = dict(zip(found.files, names, strict=True))
+        kept = [_keep(path, as_named[path], part / "files") for path in found.files]
+        now_called = dict(zip(names, kept, strict=True))
+        recipe = replace(
+            recipe,
+            files=tuple(f"files/{kept_name}" for kept_name in kept),
+            validation_files=tuple(now_called[one] for one in recipe.validation_files),
+            test_files=tuple(now_called[one] for one in recipe.test_files),
+        )
         write_json(part / "recipe.json", to_dict(recipe))
         now = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(part / "about.json", {"name": name, "created_at": now})
@@ -59,6 +80,8 @@ def add_dataset(workspace: Workspace, files: Sequence[Path], name: str = "") -> 
     finally:
         if part.exists():
             shutil.rmtree(part)
+    for path, kept_name in zip(found.files, kept, strict=True):
+        remember_copy(path, workspace.datasets_dir / dataset_id / "files" / kept_name)
     return dataset_id
 
 
@@ -104,11 +127,12 @@ def remove_dataset(workspace: Workspace, dataset_id: str) -> None:
 def _entry(workspace: Workspace, dataset_id: str) -> DatasetEntry:
     folder = workspace.datasets_dir / dataset_id
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    files = sorted((folder / "files").iterdir())
+    inside = folder / "files"
+    files = sorted(path for path in inside.rglob("*") if path.is_file())
     return DatasetEntry(
         id=dataset_id,
         name=about["name"],
-        files=tuple(path.name for path in files),
+        files=tuple(path.relative_to(inside).as_posix() for path in files),
         size_bytes=sum(path.stat().st_size for path in files),
         bundled=False,
         created_at=about["created_at"],
@@ -154,15 +178,27 @@ def _free_id(workspace: Workspace, name: str) -> str:
     return next(one for one in tries if one not in taken)
 
 
-def _copy(path: Path, folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    target = folder / path.name
+def _keep(path: Path, name: str, folder: Path) -> str:
+    """Put a file into `folder`; its name there, which may have folders in it."""
+    parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..")]
+    target = folder.joinpath(*parts)
     n = 1
     while target.exists():
         n += 1
-        target = folder / f"{n}-{path.name}"
-    shutil.copyfile(path, target)
-    return target
+        target = folder.joinpath(*parts[:-1], f"{n}-{parts[-1]}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if path.stat().st_size < LINKED_BYTES or not _linked(path, target):
+        shutil.copyfile(path, target)
+    return target.relative_to(folder).as_posix()
+
+
+def _linked(path: Path, target: Path) -> bool:
+    """Give the file a second name; False where it lies on another disk or links are unknown."""
+    try:
+        os.link(path.resolve(), target)
+    except OSError:
+        return False
+    return True
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -1,62 +1,34 @@
 """Rows → messages: a row under its layout and mapping becomes one sample.
 
 Enters: a row, a layout, a mapping, and the row's number (from 1) for messages. Leaves: a
-Conversation, a PlainText or a Preference. Roles are system, user, assistant and tool, whatever a
-file calls them. Numbers and true/false in a text column become their JSON text.
+Conversation, a PlainText, a Preference or a Judged answer. Roles are system, user, assistant and
+tool, whatever a file calls them. Numbers and true/false in a text column become their JSON text.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from studio.data.layouts import PARTS, check_mapping, value_at
-from studio.errors import DataError
+from studio.data.cells import Cells
+from studio.data.layouts import check_mapping
+from studio.data.spellings import BAD, GOOD, ROLES
+from studio.data.turns import JsonObjects, Message, read_tools, read_turns
+
+__all__ = [
+    "ROLES",
+    "Conversation",
+    "JsonObjects",
+    "Judged",
+    "Message",
+    "PlainText",
+    "Preference",
+    "Row",
+    "Sample",
+    "messages_of",
+    "to_sample",
+]
 
 Row = dict[str, Any]
-JsonObjects = tuple[dict[str, Any], ...]
-
-ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bot": "assistant",
-    "model": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "observation": "tool",
-    "function_response": "tool",
-    "ipython": "tool",
-    "function_call": "assistant",
-    "tool_call": "assistant",
-}
-
-
-@dataclass(frozen=True)
-class Message:
-    """One turn. `tool_calls` are the calls an assistant makes, in OpenAI's form, arguments as
-    objects; `reasoning` is what it thought before, where the row keeps that apart."""
-
-    role: str
-    content: str
-    tool_calls: JsonObjects = ()
-    name: str = ""
-    reasoning: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The message as chat templates expect it."""
-        optional = {
-            "tool_calls": [dict(call) for call in self.tool_calls],
-            "name": self.name,
-            "reasoning_content": self.reasoning,
-        }
-        given = {key: value for key, value in optional.items() if value}
-        return {"role": self.role, "content": self.content, **given}
 
 
 @dataclass(frozen=True)
@@ -81,9 +53,30 @@ class Preference:
     prompt: tuple[Message, ...]
     chosen: tuple[Message, ...]
     rejected: tuple[Message, ...]
+    tools: JsonObjects = ()
 
 
-Sample = Conversation | PlainText | Preference
+@dataclass(frozen=True)
+class Judged:
+    """An answer to a prompt, and whether a person found it good."""
+
+    prompt: tuple[Message, ...]
+    answer: tuple[Message, ...]
+    good: bool
+    tools: JsonObjects = ()
+
+
+Sample = Conversation | PlainText | Preference | Judged
+
+
+def messages_of(sample: Sample) -> tuple[Message, ...]:
+    """The messages of a sample as they follow each other; of a preference with the better answer,
+    of plain text none."""
+    if isinstance(sample, Preference):
+        return (*sample.prompt, *sample.chosen)
+    if isinstance(sample, Judged):
+        return (*sample.prompt, *sample.answer)
+    return sample.messages if isinstance(sample, Conversation) else ()
 
 
 def to_sample(row: Row, layout: str, mapping: Mapping[str, str], row_number: int) -> Sample:
@@ -93,102 +86,32 @@ def to_sample(row: Row, layout: str, mapping: Mapping[str, str], row_number: int
     kind, or leaves nothing to learn from.
     """
     check_mapping(layout, mapping)
-    return _READERS[layout](_Cells(row, layout, mapping, row_number))
+    return _READERS[layout](Cells(row, layout, mapping, row_number))
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """A row's values by part, with the place they stand in for messages."""
-
-    row: Row
-    layout: str
-    mapping: Mapping[str, str]
-    row_number: int
-
-    def column(self, part: str) -> str:
-        return self.mapping.get(part, "")
-
-    def value(self, part: str) -> Any:
-        """The mapped value, None where an optional part has no column or the cell is null."""
-        column = self.column(part)
-        if not column:
-            return None
-        try:
-            return value_at(self.row, column)
-        except KeyError:
-            if not next(p.required for p in PARTS[self.layout] if p.name == part):
-                return None
-            raise self.error(
-                part,
-                f"has no column '{column}'",
-                "Choose another column in the mapping, or fill this row.",
-                "missing_column",
-            ) from None
-
-    def text(self, part: str) -> str:
-        value = self.value(part)
-        if value is None:
-            return ""
-        if isinstance(value, dict | list):
-            kind = "a list" if isinstance(value, list) else "an object"
-            raise self.error(
-                part,
-                f"holds {kind} in column '{self.column(part)}', not text",
-                "Choose a column with text, or a path into this one.",
-                "not_text",
-            )
-        return self.clean(part, value if isinstance(value, str) else json.dumps(value))
-
-    def clean(self, part: str, text: str) -> str:
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise self.error(
-                part,
-                f"holds half a character (\\u{ord(text[error.start]):04x}) at position "
-                f"{error.start + 1} of column '{self.column(part)}'",
-                "Remove the cut emoji or sign from this row.",
-                "half_character",
-            ) from error
-        return text
-
-    def error(self, part: str, what: str, fix: str, code: str) -> DataError:
-        return DataError(f"Row {self.row_number} {what}.", fix, code)
-
-    def empty(self, part: str, code: str) -> DataError:
-        return self.error(
-            part,
-            f"has no text in column '{self.column(part)}'",
-            "Fill it in or remove the row; until then the row is left out of training.",
-            code,
-        )
-
-
-def _read_messages(cells: _Cells) -> Sample:
+def _read_messages(cells: Cells) -> Sample:
     part = "messages" if cells.layout == "messages" else "conversations"
-    messages = _messages(cells, part, cells.value(part))
-    system = cells.text("system") if part == "conversations" else ""
-    if system and messages[0].role != "system":
-        messages = (Message("system", system), *messages)
+    messages = read_turns(cells, part, cells.value(part))
+    if part == "conversations":
+        messages = _with_system(cells, messages)
     _require_answer(cells, part, messages)
-    return Conversation(messages, _tools(cells))
+    return Conversation(messages, read_tools(cells))
 
 
-def _read_alpaca(cells: _Cells) -> Sample:
+def _read_alpaca(cells: Cells) -> Sample:
     """Instruction and input share the user's turn, parted by a line break."""
     history = cells.value("history") or []
     turns = [turn for pair in history for turn in pair] if _is_pairs(history) else None
     if turns is None:
         raise cells.error(
-            "history",
-            f"has something else than pairs of texts in column '{cells.column('history')}'",
+            f"has something else than pairs of texts in {cells.place('history')}",
             'Write it as [["question", "answer"], …], or leave it out of the mapping.',
             "bad_history",
         )
     roles = ("user", "assistant")
     earlier = [Message(roles[i % 2], cells.clean("history", t)) for i, t in enumerate(turns)]
-    asked = "\n".join(t for t in (cells.text("instruction"), cells.text("input")) if t)
-    return _one_answer(cells, [*earlier, Message("user", asked)], "output")
+    asked = _asked(cells, "instruction")
+    return _one_answer(cells, (*earlier, Message("user", asked)), "output")
 
 
 def _is_pairs(history: Any) -> bool:
@@ -198,31 +121,46 @@ def _is_pairs(history: Any) -> bool:
     )
 
 
-def _read_pair(cells: _Cells) -> Sample:
-    return _one_answer(cells, list(_prompt(cells)), "completion")
+def _asked(cells: Cells, part: str) -> str:
+    return "\n".join(text for text in (cells.text(part), cells.text("input")) if text)
 
 
-def _prompt(cells: _Cells) -> tuple[Message, ...]:
+def _read_pair(cells: Cells) -> Sample:
+    return _one_answer(cells, _prompt(cells), "completion")
+
+
+def _prompt(cells: Cells) -> tuple[Message, ...]:
     value = cells.value("prompt")
     if isinstance(value, list):
-        return _messages(cells, "prompt", value)
-    return (Message("user", cells.text("prompt")),)
+        return read_turns(cells, "prompt", value)
+    return (Message("user", _asked(cells, "prompt")),)
 
 
-def _one_answer(cells: _Cells, before: list[Message], part: str) -> Conversation:
+def _one_answer(cells: Cells, before: tuple[Message, ...], part: str) -> Conversation:
+    return Conversation(_with_system(cells, (*before, *_answer(cells, part))))
+
+
+def _answer(cells: Cells, part: str) -> tuple[Message, ...]:
+    """The messages of an answer. Raises: DataError when they say nothing."""
     value = cells.value(part)
     if isinstance(value, list | dict):
-        answer = _messages(cells, part, value if isinstance(value, list) else [value])
+        answer = read_turns(cells, part, value if isinstance(value, list) else [value])
     else:
         answer = (Message("assistant", cells.text(part)),)
-    if not any(message.content.strip() or message.tool_calls for message in answer):
+    if all(message.is_empty for message in answer):
         raise cells.empty(part, "empty_answer")
+    return answer
+
+
+def _with_system(cells: Cells, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """`messages` behind the system prompt of its own column, unless they have one."""
     system = cells.text("system")
-    start = [Message("system", system)] if system and before[0].role != "system" else []
-    return Conversation((*start, *before, *answer))
+    if not system or messages[0].role == "system":
+        return messages
+    return (Message("system", system), *messages)
 
 
-def _read_preference(cells: _Cells) -> Sample:
+def _read_preference(cells: Cells) -> Sample:
     chosen, rejected = (_answers(cells, part) for part in ("chosen", "rejected"))
     if cells.value("prompt") is not None:
         prompt = _prompt(cells)
@@ -237,159 +175,94 @@ def _read_preference(cells: _Cells) -> Sample:
         chosen, rejected = chosen[len(prompt) :], rejected[len(prompt) :]
     if not prompt:
         raise cells.error(
-            "prompt",
             "has no prompt: 'chosen' and 'rejected' do not begin alike",
             "Choose a column for 'Prompt' in the mapping.",
             "no_prompt",
         )
     for part, answer in (("chosen", chosen), ("rejected", rejected)):
-        if not any(message.content.strip() or message.tool_calls for message in answer):
+        if all(message.is_empty for message in answer):
             raise cells.empty(part, "empty_answer")
     if chosen == rejected:
         raise cells.error(
-            "chosen",
             "has the same text as better and as worse answer",
             "Remove the row; until then it is left out of training.",
             "no_preference",
         )
-    system = cells.text("system")
-    start = (Message("system", system),) if system and prompt[0].role != "system" else ()
-    return Preference((*start, *prompt), chosen, rejected)
+    return Preference(_with_system(cells, prompt), chosen, rejected, read_tools(cells))
 
 
-def _answers(cells: _Cells, part: str) -> tuple[Message, ...]:
+def _answers(cells: Cells, part: str) -> tuple[Message, ...]:
     value = cells.value(part)
     if isinstance(value, list | dict):
-        return _messages(cells, part, value if isinstance(value, list) else [value])
+        return read_turns(cells, part, value if isinstance(value, list) else [value])
     return (Message("assistant", cells.text(part)),)
 
 
-def _read_text(cells: _Cells) -> Sample:
+def _read_judged(cells: Cells) -> Sample:
+    """A prompt and its answer in two columns, or whole messages whose last answer is judged."""
+    good = _judgement(cells)
+    if cells.column("messages"):
+        messages = read_turns(cells, "messages", cells.value("messages"))
+        if messages[-1].role != "assistant":
+            raise cells.error(
+                f"does not end with an answer of the assistant in {cells.place('messages')}",
+                "Remove what comes after the judged answer, or remove the row.",
+                "no_answer",
+            )
+        if messages[-1].is_empty:
+            raise cells.empty("messages", "empty_answer")
+        prompt, answer = messages[:-1], messages[-1:]
+    else:
+        prompt, answer = _prompt(cells), _answer(cells, "completion")
+    if not prompt:
+        raise cells.error(
+            f"has no prompt before the answer in {cells.place('messages')}",
+            "Add the question, or remove the row.",
+            "no_prompt",
+        )
+    return Judged(_with_system(cells, prompt), answer, good, read_tools(cells))
+
+
+def _judgement(cells: Cells) -> bool:
+    value = cells.value("label")
+    said = str(value).strip().lower()
+    said = said if said.startswith("-") else said.replace(" ", "_").replace("-", "_")
+    if said in GOOD or said in BAD:
+        return said in GOOD
+    shown = "nothing" if value is None or said == "" else f"'{str(value)[:40]}'"
+    raise cells.error(
+        f"has {shown} in {cells.place('label')}, which is neither good nor bad",
+        "Write true or false (or 1 and 0, good and bad), or choose another layout.",
+        "bad_label",
+    )
+
+
+def _read_text(cells: Cells) -> Sample:
     text = cells.text("text")
     if not text.strip():
         raise cells.empty("text", "empty_text")
     return PlainText(text)
 
 
-_READERS: dict[str, Callable[[_Cells], Sample]] = {
+_READERS: dict[str, Callable[[Cells], Sample]] = {
     "messages": _read_messages,
     "sharegpt": _read_messages,
     "alpaca": _read_alpaca,
     "prompt_completion": _read_pair,
     "preference": _read_preference,
+    "kto": _read_judged,
     "text": _read_text,
+    "template": _read_pair,
 }
 
 
-def _messages(cells: _Cells, part: str, value: Any) -> tuple[Message, ...]:
-    column = cells.column(part)
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        value = _parsed(value)
-    if not isinstance(value, list) or not value:
-        raise cells.error(
-            part,
-            f"has no list of turns in column '{column}'",
-            "Choose the column that holds the turns, or another layout.",
-            "no_messages",
-        )
-    return tuple(_message(cells, part, turn, n) for n, turn in enumerate(value, 1))
-
-
-def _message(cells: _Cells, part: str, turn: Any, number: int) -> Message:
-    place = f"turn {number} of column '{cells.column(part)}'"
-    said = str(turn.get("role") or turn.get("from") or "") if isinstance(turn, dict) else ""
-    said = said.strip().lower()
-    role = ROLES.get(said)
-    if role is None:
-        what = f"an unknown role '{said}'" if said else "no role"
-        raise cells.error(
-            part,
-            f"has {what} in {place}",
-            "Use system, user, assistant or tool (or human, gpt).",
-            "unknown_role",
-        )
-    content = _content(cells, part, turn.get("content", turn.get("value")), place)
-    calls = _tool_calls(turn.get("tool_calls") or [])
-    if said in ("function_call", "tool_call"):
-        calls, content = _tool_calls(_parsed(content)), ""
-    if calls is None:
-        raise cells.error(
-            part,
-            f"has a tool call without a name in {place}",
-            'Write it as {"name": …, "arguments": {…}}.',
-            "bad_tool_call",
-        )
-    return Message(
-        role,
-        content,
-        calls,
-        str(turn.get("name") or "") if role == "tool" else "",
-        str(turn.get("reasoning_content") or turn.get("thinking") or ""),
-    )
-
-
-def _content(cells: _Cells, part: str, content: Any, place: str) -> str:
-    if content is None:
-        return ""
-    if isinstance(content, list):
-        texts = [p.get("text") for p in content if isinstance(p, dict) and p.get("type") == "text"]
-        if len(texts) == len(content) and all(isinstance(t, str) for t in texts):
-            content = "".join(str(t) for t in texts)
-    if not isinstance(content, str | int | float):
-        raise cells.error(
-            part,
-            f"has something else than text in {place}",
-            "The studio trains on text: remove images, sound and files from the row.",
-            "not_text",
-        )
-    return cells.clean(part, content if isinstance(content, str) else json.dumps(content))
-
-
-def _tool_calls(value: Any) -> JsonObjects | None:
-    """Calls in OpenAI's form, from that form or from bare name and arguments; None: no name."""
-    calls = []
-    for call in value if isinstance(value, list) else [value]:
-        function = call.get("function", call) if isinstance(call, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            return None
-        arguments = function.get("arguments", function.get("parameters", {}))
-        arguments = _parsed(arguments) if isinstance(arguments, str) else arguments
-        entry = {"name": function["name"], "arguments": arguments}
-        kept = {"id": call["id"]} if "id" in call else {}
-        calls.append({**kept, "type": "function", "function": entry})
-    return tuple(calls)
-
-
-def _tools(cells: _Cells) -> JsonObjects:
-    value = cells.value("tools")
-    value = _parsed(value) if isinstance(value, str) and value.strip() else value
-    if not value:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
-        raise cells.error(
-            "tools",
-            f"has something else than a list of tools in column '{cells.column('tools')}'",
-            "Write the tools as JSON, or leave them out of the mapping.",
-            "bad_tools",
-        )
-    return tuple(value)
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _require_answer(cells: _Cells, part: str, messages: Sequence[Message]) -> None:
+def _require_answer(cells: Cells, part: str, messages: Sequence[Message]) -> None:
     answers = [message for message in messages if message.role == "assistant"]
     if not answers:
         raise cells.error(
-            part,
-            f"has no answer of the assistant in column '{cells.column(part)}'",
+            f"has no answer of the assistant in {cells.place(part)}",
             "Add one or remove the row; until then the row is left out of training.",
             "no_answer",
         )
-    if not any(message.content.strip() or message.tool_calls for message in answers):
+    if all(message.is_empty for message in answers):
         raise cells.empty(part, "empty_answer")

@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 from studio.settings import knob
 
-LAYOUTS = ("messages", "sharegpt", "alpaca", "prompt_completion", "preference", "text")
+LAYOUTS = (
+    *("messages", "sharegpt", "alpaca", "prompt_completion", "preference", "kto", "text"),
+    "template",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +22,8 @@ class Edit:
 
     drop: `rows` are left out. set: the value at `path` (a column, or a dotted way into one) of
     `rows` becomes `value`. clean: the texts of `rows` go through the cleaning `rule`. add:
-    `value` is one more row behind the last; `label` says where it comes from.
+    `value` is one more row behind the last; `label` says where it comes from, and `rows` holds the
+    row that it was made from, if any: both stay in the same part of the split.
     """
 
     kind: Literal["drop", "set", "clean", "add"]

@@ -1,32 +1,39 @@
 """Rows of any size: files converted once into Arrow, then read by page from a memory map.
 
-Enters: files. Leaves: a RowStore. The Arrow file in the cache holds each row as compact JSON
-(column `row`), so nested and irregular rows survive unchanged, and its values in lower case
-(`search`); it is named after the files' SHA-256 and the version of the readers. Code counts rows
-from 0 (`index`); people and messages count them from 1 (`row number`).
+Enters: files. Leaves: a RowStore. The Arrow file in the cache (see `studio.data.conversion`) is
+named after the files' SHA-256, how text is cut into rows, and the version of the readers. Code
+counts rows from 0 (`index`); people and messages count them from 1 (`row number`).
 """
 
 import hashlib
 import json
+import shutil
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from itertools import islice
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 
-from studio.data.reading import read_rows, splits_by_line, text_lines
+from studio.data.conversion import convert
+from studio.data.fingerprint import fingerprint
+from studio.data.found_files import source_names
+from studio.data.reading import TextUnits
+from studio.data.reading_bytes import is_text_file
+from studio.data.row_text import row_of
+from studio.environment.lock import hold
 from studio.errors import DataError
-from studio.paths import atomic_path, write_json
 
 Row = dict[str, Any]
 
-READER_VERSION = 2
-_SCHEMA = pa.schema([("row", pa.large_string()), ("search", pa.large_string())])
-_ROWS_A_BATCH = 4096
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+READER_VERSION = 3
+# How long to wait for another process that converts the same files before looking again.
+_WAIT_SECONDS = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +55,7 @@ class RowStore:
     def page(self, offset: int, n: int) -> list[Row]:
         """At most `n` rows from index `offset` on."""
         texts = self.table.slice(max(offset, 0), max(n, 0)).column("row").to_pylist()
-        return [json.loads(text) for text in texts]
+        return [row_of(text) for text in texts]
 
     def row(self, index: int) -> Row:
         """The row at `index`, from 0. Raises: DataError where there is none."""
@@ -58,20 +65,29 @@ class RowStore:
                 f"Choose a row from 1 to {len(self):,}.",
                 "row_not_found",
             )
-        batch, place = divmod(index, _ROWS_A_BATCH)
-        row: Row = json.loads(self._chunks[batch][place].as_py())
-        return row
+        batch = bisect_right(self._ends, index)
+        place = index - (self._ends[batch - 1] if batch else 0)
+        return row_of(self._chunks[batch][place].as_py())
 
     @cached_property
     def _chunks(self) -> list[pa.Array]:
-        """Every chunk but the last holds `_ROWS_A_BATCH` rows: `_convert` writes them so."""
         return list(self.table.column("row").chunks)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(len(chunk) for chunk in self._chunks))
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int32]:
+        """Characters of all values of each row, without its column names."""
+        lengths: NDArray[np.int32] = self.table.column("length").to_numpy()
+        return lengths
 
     def iterate(self) -> Iterator[Row]:
         """Every row, in order."""
         for batch in self.table.to_batches():
             for text in batch.column(0).to_pylist():
-                yield json.loads(text)
+                yield row_of(text)
 
     def search(self, text: str) -> list[int]:
         """Indexes of the rows with `text` in any value, upper and lower case alike."""
@@ -87,17 +103,25 @@ class RowStore:
 
 
 def open_rows(
-    files: Sequence[Path], cache_dir: Path, progress: Callable[[int], None] | None = None
+    files: Sequence[Path],
+    cache_dir: Path,
+    progress: Callable[[int], None] | None = None,
+    *,
+    text_unit: str = "auto",
+    chunk_characters: int = 2000,
 ) -> RowStore:
     """The rows of `files`, one after the other; converted on the first opening only.
 
-    `progress` is called with the number of rows converted so far.
+    `text_unit` and `chunk_characters` say what a row of a text file is. `progress` is called
+    with the number of rows converted so far; what it raises ends the conversion, and nothing is
+    left behind.
     Raises: DataError when a file cannot be read, or holds no row.
     """
-    folder = cache_dir / "rows" / _cache_key(files)
+    units = TextUnits(text_unit, chunk_characters)
+    folder = cache_dir / "rows" / _cache_key(files, units)
     about = folder / "about.json"
     if not about.is_file():
-        _convert(files, folder, progress or (lambda n: None))
+        _convert_once(files, folder, units, progress or (lambda n: None))
     facts = json.loads(about.read_text(encoding="utf-8"))
     with pa.memory_map(str(folder / "rows.arrow")) as source:
         table = pa.ipc.open_file(source).read_all()
@@ -109,111 +133,39 @@ def open_rows(
     )
 
 
+def _convert_once(
+    files: Sequence[Path], folder: Path, units: TextUnits, progress: Callable[[int], None]
+) -> None:
+    """Convert, unless another thread or process does: then wait for it."""
+    about = folder / "about.json"
+    while not about.is_file():
+        with hold(folder / "converting.lock", _WAIT_SECONDS) as held:
+            if not held:
+                progress(0)
+            elif not about.is_file():
+                try:
+                    convert(files, source_names(files), folder, units, progress)
+                except BaseException:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    raise
+
+
 def file_sha256(path: Path) -> str:
     """The file's SHA-256; remembered while its size and time of change stay the same.
 
     Raises: DataError when there is no such file.
     """
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise DataError(
-            f"There is no file '{path}'.", "Check the name, or upload it again.", "file_not_found"
-        ) from error
-    return _sha256(str(path), stat.st_size, stat.st_mtime_ns)
+    return fingerprint(path).sha256
 
 
-@lru_cache(maxsize=1024)
-def _sha256(path: str, size_bytes: int, changed_ns: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _cache_key(files: Sequence[Path]) -> str:
+def _cache_key(files: Sequence[Path], units: TextUnits) -> str:
     if not files:
         raise DataError("No file is chosen.", "Bring a file or pick a sample.", "no_files")
-    parts = [f"{file_sha256(path)} {path.name}" for path in files]
-    return hashlib.sha256("\n".join([str(READER_VERSION), *parts]).encode()).hexdigest()[:32]
-
-
-def _convert(files: Sequence[Path], folder: Path, progress: Callable[[int], None]) -> None:
-    """Write rows.arrow, then about.json: a folder with about.json is whole."""
-    columns: dict[str, None] = {}
-    counts = [0] * len(files)
-    rows = _counted(files, counts)
-    n_rows = 0
-    with (
-        atomic_path(folder / "rows.arrow") as part,
-        pa.OSFile(str(part), "wb") as sink,
-        pa.ipc.new_file(sink, _SCHEMA) as writer,
-    ):
-        while chunk := list(islice(rows, _ROWS_A_BATCH)):
-            texts, searched = [], []
-            for index, row in enumerate(chunk, n_rows):
-                columns.update(dict.fromkeys(row))
-                texts.append(_as_json(row, index + 1))
-                searched.append(_searched(row))
-            columns_of_batch = [pa.array(column, pa.large_string()) for column in (texts, searched)]
-            writer.write_batch(pa.record_batch(columns_of_batch, _SCHEMA))
-            n_rows += len(chunk)
-            progress(n_rows)
-        if not n_rows:
-            raise DataError(
-                f"There is no row in {', '.join(path.name for path in files)}.",
-                "Bring a file with rows.",
-                "no_rows",
-            )
-    facts = {
-        "columns": list(columns),
-        "notes": _notes(files),
-        "sources": [[path.name, n] for path, n in zip(files, counts, strict=True)],
-    }
-    write_json(folder / "about.json", facts)
-
-
-def _counted(files: Sequence[Path], counts: list[int]) -> Iterator[Row]:
-    """The rows of all files; `counts` gets the number of each."""
-    for place, path in enumerate(files):
-        for row in read_rows(path):
-            counts[place] += 1
-            yield row
-
-
-def _as_json(row: Row, row_number: int) -> str:
-    try:
-        text = _ENCODER.encode(row)
-        text.encode()
-    except UnicodeEncodeError:
-        # Half of a surrogate pair (a cut emoji) has no UTF-8; its escape keeps it for the checkup.
-        return json.dumps(row, separators=(",", ":"))
-    except ValueError as error:
-        raise DataError(
-            f"Row {row_number} holds a number beyond the range of a float.",
-            "Write it as text, in quotes.",
-            "bad_number",
-        ) from error
-    return text
-
-
-def _searched(row: Row) -> str:
-    """All values of a row in lower case, a line each; half characters are left out."""
-    text = "\n".join(_texts(row)).lower()
-    return text if text.isascii() else text.encode("utf-8", "ignore").decode()
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """The texts in a value, and its other scalars as JSON writes them; null is no text."""
-    if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
-    elif value is not None:
-        yield value if isinstance(value, str) else json.dumps(value)
-
-
-def _notes(files: Sequence[Path]) -> list[str]:
-    return [
-        f"{path.name} has no blank line: every line is a row."
-        for path in files
-        if path.name.lower().removesuffix(".gz").endswith((".txt", ".md"))
-        and splits_by_line(lambda path=path: text_lines(path))  # type: ignore[misc]
-    ]
+    parts = [str(READER_VERSION)]
+    if any(is_text_file(path) for path in files):
+        parts.append(units.unit)
+        if units.unit == "chunk":
+            parts.append(str(units.chunk_characters))
+    for path, name in zip(files, source_names(files), strict=True):
+        parts.append(f"{file_sha256(path)} {name}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

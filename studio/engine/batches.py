@@ -27,25 +27,31 @@ class Collator(Protocol):
 
 
 def flatten(examples: Sequence[Example]) -> Batch:
-    """input_ids, labels and position_ids [1, T], and the segments' lengths as a tuple."""
+    """input_ids, labels and position_ids [1, T], and the segments' lengths as a tuple; weights
+    [1, T] where some label does not count as 1."""
     lengths = tuple(len(example.input_ids) for example in examples)
     ids = [token for example in examples for token in example.input_ids]
     labels = [label for example in examples for label in example.labels]
-    return {
+    batch: Batch = {
         "input_ids": torch.tensor([ids]),
         "labels": torch.tensor([labels]),
         "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
         "segment_lengths": lengths,
     }
+    if _are_weighed(examples):
+        weights = [weight for example in examples for weight in _weights(example)]
+        batch["weights"] = torch.tensor([weights], dtype=torch.float32)
+    return batch
 
 
 def pad(examples: Sequence[Example]) -> Batch:
-    """input_ids, labels, attention_mask [B, L], padded on the right.
+    """input_ids, labels, attention_mask [B, L], padded on the right; weights [B, L] where some
+    label does not count as 1.
 
     The padding id is 0: masked out of attention and loss, its value cannot matter.
     """
     longest = max(len(example.input_ids) for example in examples)
-    batch = {
+    batch: Batch = {
         "input_ids": torch.zeros(len(examples), longest, dtype=torch.long),
         "labels": torch.full((len(examples), longest), IGNORE_INDEX),
         "attention_mask": torch.zeros(len(examples), longest, dtype=torch.long),
@@ -55,7 +61,24 @@ def pad(examples: Sequence[Example]) -> Batch:
         batch["input_ids"][row, :length] = torch.tensor(example.input_ids)
         batch["labels"][row, :length] = torch.tensor(example.labels)
         batch["attention_mask"][row, :length] = 1
+    if _are_weighed(examples):
+        batch["weights"] = torch.zeros(len(examples), longest)
+        for row, example in enumerate(examples):
+            batch["weights"][row, : len(example.labels)] = torch.tensor(_weights(example))
     return batch
+
+
+def _are_weighed(examples: Sequence[Example]) -> bool:
+    return any(
+        weight != 1 and label != IGNORE_INDEX
+        for example in examples
+        if example.weights is not None
+        for weight, label in zip(example.weights, example.labels, strict=True)
+    )
+
+
+def _weights(example: Example) -> Sequence[float]:
+    return [1.0] * len(example.labels) if example.weights is None else example.weights
 
 
 def targets_of(batch: Batch) -> torch.Tensor:
@@ -72,6 +95,22 @@ def targets_of(batch: Batch) -> torch.Tensor:
 def n_targets(batch: Batch) -> int:
     """Tokens that count in the loss of this batch."""
     return int((targets_of(batch) != IGNORE_INDEX).sum())
+
+
+def target_weights(batch: Batch) -> torch.Tensor | None:
+    """What the target of each position counts in the loss, in the shape of `targets_of`; 0 where
+    there is no target, None where all count as 1."""
+    if "weights" not in batch:
+        return None
+    weights = torch.zeros_like(batch["weights"])
+    weights[:, :-1] = batch["weights"][:, 1:]
+    return weights.masked_fill(targets_of(batch) == IGNORE_INDEX, 0.0)
+
+
+def total_weight(batch: Batch) -> float:
+    """What the targets of this batch count together: their number where all count as 1."""
+    weights = target_weights(batch)
+    return n_targets(batch) if weights is None else float(weights.double().sum())
 
 
 def n_tokens(batch: Batch) -> int:

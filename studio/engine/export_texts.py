@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from studio.data.dataset import open_dataset
-from studio.data.messages import Conversation, Message, PlainText, Sample
+from studio.data.messages import Conversation, Message, PlainText, Preference, Sample
 from studio.data.recipe import DatasetRecipe
 from studio.errors import StudioError, TemplateError
 from studio.paths import Workspace
@@ -220,7 +220,7 @@ def _sequences(
 
 
 def _row_ids(encoder: Encoder, sample: Sample) -> list[int]:
-    if isinstance(sample, PlainText | Conversation):
+    if not isinstance(sample, Preference):
         try:
             return encoder.encode_one(sample).input_ids
         except TemplateError:

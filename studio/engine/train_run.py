@@ -162,6 +162,7 @@ class Training:
             "n_steps": self.config.training.n_steps(len(data.train)),
             "n_train_rows": len(data.train),
             "n_validation_rows": len(data.validation),
+            **data.shape,
             "n_trainable": sum(weight.numel() for weight in weights if weight.requires_grad),
             "n_parameters": self.facts.n_parameters,
             "device": self.device,

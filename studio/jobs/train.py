@@ -7,7 +7,7 @@ and whose worker runs. One computer trains one model at a time.
 from dataclasses import replace
 from pathlib import Path
 
-from studio.data.dataset import open_dataset
+from studio.data.prepared import prepare
 from studio.errors import ConfigError, JobError
 from studio.jobs.job import ACTIVE, Job, create_job, list_jobs, state_of
 from studio.jobs.lock import hold
@@ -76,8 +76,8 @@ def _pinned(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, int]:
     recipe = config.dataset.resolved(Path.cwd())
     n_train_rows = 0
     if recipe.files:
-        dataset = open_dataset(recipe, workspace.cache_dir)
-        recipe, n_train_rows = dataset.recipe, len(dataset.split().train)
+        prepared = prepare(recipe, workspace.cache_dir)
+        recipe, n_train_rows = prepared.recipe, len(prepared.train)
     return replace(config, model=model, dataset=recipe), n_train_rows
 
 

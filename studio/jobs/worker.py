@@ -88,7 +88,23 @@ def _work(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, obje
         from studio.engine.export import run_export  # noqa: PLC0415  (torch)
 
         return run_export(job, workspace, events)
+    if job.kind == "synthesis":
+        from studio.engine.synthesize import run_synthesis  # noqa: PLC0415  (torch or llama.cpp)
+
+        return run_synthesis(job, workspace, events)
+    if job.kind == "checkup":
+        return _checked(job, workspace, events)
     raise JobError(f"Unknown kind of job '{job.kind}'.", "Delete its folder.", "job_kind")
+
+
+def _checked(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, object]:
+    from studio.data.checkup import CheckupCancelled  # noqa: PLC0415  (numpy, for this kind only)
+    from studio.jobs import checkup  # noqa: PLC0415  (as above)
+
+    try:
+        return checkup.work(job, workspace, events)
+    except CheckupCancelled as cancelled:
+        raise StopRequested from cancelled
 
 
 if __name__ == "__main__":

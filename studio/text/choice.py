@@ -7,11 +7,14 @@ from studio.text.gallery import GALLERY
 from studio.text.template import ChatTemplate
 from studio.text.tokenizer import TextTokenizer
 
+# Told by tokens, in this order; the others have none of their own.
+_PROPOSALS = ("chatml", "llama-3", "gemma", "deepseek", "phi", "mistral")
+
 
 def choose_template(tokenizer: TextTokenizer, wanted: str) -> ChatTemplate:
     """The template for `wanted`: '' the model's own, a name of the gallery, or Jinja source.
 
-    A model without a template gets ChatML where it knows ChatML's tokens, else the plain one; the
+    A model without a template gets the one whose control tokens it knows, else the plain one; the
     origin says so.
     Raises: ConfigError for an unknown name; TemplateError when the model lacks a needed token.
     """
@@ -21,9 +24,15 @@ def choose_template(tokenizer: TextTokenizer, wanted: str) -> ChatTemplate:
         return _from_gallery(tokenizer, wanted.strip())
     if source := _own(tokenizer):
         return ChatTemplate(source, "the model's own")
-    name = "chatml" if not _missing(tokenizer, "chatml") else "plain"
+    return _proposed(tokenizer)
+
+
+def _proposed(tokenizer: TextTokenizer) -> ChatTemplate:
+    """The template whose control tokens a model without one knows, else the plain one."""
+    name = next((name for name in _PROPOSALS if not _missing(tokenizer, name)), "plain")
+    known = "".join(f" and knows {token}" for token in GALLERY[name].needs[:1])
     return ChatTemplate(
-        GALLERY[name].source, f"'{name}' from the gallery, because the model brings none"
+        GALLERY[name].source, f"'{name}' from the gallery, because the model brings none{known}"
     )
 
 

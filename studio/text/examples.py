@@ -2,32 +2,40 @@
 
 One Encoder serves preview, training, chat and export, so what is shown is what is trained on and
 what is asked later. A label is the token itself where it is trained on, IGNORE_INDEX elsewhere.
-
-Which tokens are an answer is never guessed. A template with generation marks says it; else the
-conversation up to the answer, with the generation prompt, must be a token prefix of the whole.
-The stop token after an answer belongs to it; what a template writes after that does not.
+Which tokens are an answer, `studio.text.answers` says.
 """
 
 import sys
-from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from studio.data.messages import (
     Conversation,
     JsonObjects,
+    Judged,
     Message,
     PlainText,
     Preference,
     Sample,
+    messages_of,
 )
 from studio.data.recipe import DatasetRecipe
 from studio.errors import TemplateError
+from studio.text.answers import (
+    UNKNOWN_TURN,
+    Answer,
+    TokenSpans,
+    chosen_turns,
+    marks_between,
+    needs_owners,
+    no_prefix,
+)
 from studio.text.choice import choose_template
 from studio.text.stops import model_eos_ids, stop_ids
-from studio.text.template import ChatTemplate, Span
+from studio.text.template import ChatTemplate, Rendered, Span
+from studio.text.together import Asked, Way, walk, walk_together
 from studio.text.tokenizer import TextTokenizer, Tokens, load_tokenizer
 
 IGNORE_INDEX = -100
@@ -35,11 +43,13 @@ IGNORE_INDEX = -100
 
 @dataclass(frozen=True)
 class Example:
-    """`labels[t]` is `input_ids[t]` or IGNORE_INDEX; not shifted."""
+    """`labels[t]` is `input_ids[t]` or IGNORE_INDEX; not shifted. `weights[t]` is what the label
+    counts in the loss, 0 where there is none; None means 1 for every label."""
 
     input_ids: list[int]
     labels: list[int]
     truncated: bool = False
+    weights: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,11 +74,14 @@ class PreferenceExample:
 
 @dataclass(frozen=True)
 class Text:
-    """A sample as text, with its tokens and the [start, end) tokens trained on."""
+    """A sample as text, with its tokens, the [start, end) tokens trained on and the weight of
+    each. `answers` are the conversation's answers among them."""
 
     text: str
     tokens: Tokens
     trained: list[Span]
+    weights: list[float]
+    answers: list[Answer] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +129,8 @@ class Encoder:
         return replace(self, max_length=sys.maxsize)
 
     def encode(self, sample: Sample) -> Example | PreferenceExample:
-        """The sample's tokens and labels, cut at `max_length`.
+        """The sample's tokens and labels, cut at `max_length`; of a judged answer whether it is
+        good or not.
 
         Raises: TemplateError when the template refuses the conversation, or its trained part
         cannot be told exactly.
@@ -125,74 +139,184 @@ class Encoder:
             return self.encode_preference(sample)
         return self.encode_one(sample)
 
-    def encode_one(self, sample: Conversation | PlainText) -> Example:
+    def encode_many(
+        self, samples: Iterable[Sample]
+    ) -> Iterator[Example | PreferenceExample | TemplateError]:
+        """`encode` of each sample, in order, with the TemplateError in place of what it would
+        raise. Many texts are tokenized at once, on all processor cores."""
+        return walk_together(map(self._way, samples), self.tokenizer)
+
+    def encode_one(self, sample: Conversation | PlainText | Judged) -> Example:
         """`encode` for all but preferences."""
-        whole = self.read(sample)
-        ids = whole.tokens.ids
-        labels = [IGNORE_INDEX] * len(ids)
-        for start, end in whole.trained:
-            labels[start:end] = ids[start:end]
-        n = self.max_length
-        return Example(ids[:n], labels[:n], len(ids) > n)
+        example: Example = walk(self._way_of_one(sample), self.tokenizer)
+        return example
 
     def encode_preference(self, sample: Preference) -> PreferenceExample:
         """Prompt and answers; prompt and answer together are cut at `max_length`."""
-        prompt_ids = self.prompt_ids(sample.prompt)
-        chosen, rejected = (
-            self._continuation(sample.prompt, answer, prompt_ids)
-            for answer in (sample.chosen, sample.rejected)
-        )
-        n = max(self.max_length - len(prompt_ids), 0)
-        return PreferenceExample(
-            prompt_ids[: self.max_length],
-            chosen[:n],
-            rejected[:n],
-            max(len(chosen), len(rejected)) > n,
-        )
+        example: PreferenceExample = walk(self._way_of_two(sample), self.tokenizer)
+        return example
+
+    def read(self, sample: Conversation | PlainText | Judged) -> Text:
+        """Text, tokens and trained part of a sample, not cut."""
+        text: Text = walk(self._way_of_text(sample), self.tokenizer)
+        return text
 
     def prompt_ids(self, messages: Sequence[Message], tools: JsonObjects = ()) -> list[int]:
         """Tokens of a conversation up to where the assistant speaks: what chat sends."""
-        return self._ids(messages, True, tools)
+        return self.tokenizer.encode(self.prompt_text(messages, tools)).ids
+
+    def prompt_text(self, messages: Sequence[Message], tools: JsonObjects = ()) -> str:
+        """The text of `prompt_ids`."""
+        return self._rendered(messages, True, tools).text
 
     def render(self, sample: Sample) -> str:
         """The sample as the text that is tokenized; of a preference the better answer."""
         if isinstance(sample, PlainText):
             return sample.text
-        if isinstance(sample, Preference):
-            sample = Conversation((*sample.prompt, *sample.chosen))
-        return self._rendered(sample.messages, False, sample.tools)[0]
+        return self._rendered(messages_of(sample), False, sample.tools).text
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids` without control tokens."""
         return self.tokenizer.decode(ids, skip_special_tokens=True)
 
-    def read(self, sample: Conversation | PlainText) -> Text:
-        """Text, tokens and trained part of a sample, not cut."""
-        if isinstance(sample, PlainText):
-            return self._read_plain(sample.text)
-        text, spans = self._rendered(sample.messages, False, sample.tools)
-        tokens = self.tokenizer.encode(text)
-        if self.train_on == "everything":
-            return Text(text, tokens, [(0, len(tokens.ids))])
-        last_only = self.train_on == "last_answer"
-        if spans is None:
-            trained = self._by_prefix(sample, tokens.ids, last_only)
-        else:
-            chosen = spans[-1:] if last_only else spans
-            trained = [self._by_marks(text, tokens, span) for span in chosen]
-        return Text(text, tokens, trained)
+    def _way(self, sample: Sample) -> Way:
+        return (
+            self._way_of_two(sample) if isinstance(sample, Preference) else self._way_of_one(sample)
+        )
 
-    def _read_plain(self, text: str) -> Text:
+    def _way_of_one(self, sample: Conversation | PlainText | Judged) -> Way:
+        whole: Text = yield from self._way_of_text(sample)
+        ids, n = whole.tokens.ids, self.max_length
+        labels = [IGNORE_INDEX] * len(ids)
+        weights = None if all(weight == 1 for weight in whole.weights) else [0.0] * len(ids)
+        for (start, end), weight in zip(whole.trained, whole.weights, strict=True):
+            labels[start:end] = ids[start:end]
+            if weights is not None:
+                weights[start:end] = [weight] * (end - start)
+        if len(ids) <= n:
+            return Example(ids, labels, False, weights)
+        return Example(ids[:n], labels[:n], True, None if weights is None else weights[:n])
+
+    def _way_of_two(self, sample: Preference) -> Way:
+        texts = [self.prompt_text(sample.prompt, sample.tools)]
+        for answer in (sample.chosen, sample.rejected):
+            messages = (*sample.prompt, *answer)
+            texts.append(self._rendered(messages, False, sample.tools).text)
+        prompt, *both = yield Asked(texts)
+        prompt_ids = prompt.ids
+        answers = []
+        for text, tokens in zip(texts[1:], both, strict=True):
+            if tokens.ids[: len(prompt_ids)] != prompt_ids:
+                raise no_prefix(len(sample.prompt) + 1, self.template.origin)
+            start, end = self._spans(text, tokens).up_to_stop(len(prompt_ids), len(tokens.ids))
+            answers.append(tokens.ids[start:end])
+        n = max(self.max_length - len(prompt_ids), 0)
+        return PreferenceExample(
+            prompt_ids[: self.max_length],
+            answers[0][:n],
+            answers[1][:n],
+            max(map(len, answers)) > n,
+        )
+
+    def _way_of_text(self, sample: Conversation | PlainText | Judged) -> Way:
+        if isinstance(sample, PlainText):
+            return (yield from self._way_of_plain(sample.text))
+        messages = _weighed(sample, self.train_on)
+        rendered = self._rendered(messages, False, sample.tools)
+        weighs = any(message.weight != 1 for message in messages)
+        if self.train_on == "everything" and not weighs:
+            (tokens,) = yield Asked([rendered.text])
+            return Text(rendered.text, tokens, [(0, len(tokens.ids))], [1.0])
+        if rendered.spans is None:
+            way = self._way_by_prefix(messages, rendered.text, sample.tools)
+        else:
+            way = self._way_by_marks(messages, rendered, sample.tools)
+        tokens, answers = yield from way
+        if self.train_on == "everything":
+            trained, weights = _around(answers, len(tokens.ids))
+        else:
+            answers = [answer for answer in answers if answer.weight > 0]
+            trained, weights = [a.span for a in answers], [a.weight for a in answers]
+        return Text(rendered.text, tokens, trained, weights, answers)
+
+    def _way_of_plain(self, text: str) -> Way:
         """Text as the tokenizer starts it (BOS where it adds one), ended with EOS."""
-        tokens = self.tokenizer.encode(text, add_special_tokens=True)
+        (tokens,) = yield Asked([text], add_special_tokens=True)
         if self.eos_id is not None and tokens.ids[-1:] != [self.eos_id]:
-            end = (len(text), len(text))
-            tokens = Tokens([*tokens.ids, self.eos_id], [*tokens.offsets, end])
-        return Text(text, tokens, [(0, len(tokens.ids))])
+            tokens = tokens.ended(self.eos_id, len(text))
+        return Text(text, tokens, [(0, len(tokens.ids))], [1.0])
+
+    def _way_by_marks(
+        self, messages: tuple[Message, ...], rendered: Rendered, tools: JsonObjects
+    ) -> Way:
+        assert rendered.spans is not None
+        marks = rendered.spans
+        turns = [i for i, message in enumerate(messages) if message.role == "assistant"]
+        wanted = self._wanted(messages)
+        if len(marks) == len(turns):
+            owners = turns
+        elif needs_owners(messages, self.train_on):
+            owners = self._owners(messages, wanted, marks, tools)
+        else:
+            owners, wanted = [UNKNOWN_TURN] * len(marks), {UNKNOWN_TURN}
+        (tokens,) = yield Asked([rendered.text])
+        spans = self._spans(rendered.text, tokens)
+        answers = []
+        for turn, mark in zip(owners, marks, strict=True):
+            if turn in wanted and mark[0] < mark[1]:
+                weight = 1.0 if turn == UNKNOWN_TURN else messages[turn].weight
+                answers.append(Answer(turn, spans.of_mark(mark), weight))
+        return tokens, answers
+
+    def _owners(
+        self,
+        messages: tuple[Message, ...],
+        wanted: set[int],
+        marks: Sequence[Span],
+        tools: JsonObjects,
+    ) -> list[int]:
+        """For each generation mark the wanted turn that it belongs to, UNKNOWN_TURN if none."""
+
+        def marks_of(n: int) -> Sequence[Span]:
+            if n in (0, len(messages)):
+                return marks if n else []
+            return self._rendered(messages[:n], False, tools).spans or []
+
+        owners = [UNKNOWN_TURN] * len(marks)
+        for turn in sorted(wanted):
+            for place in marks_between(marks, marks_of(turn), marks_of(turn + 1)):
+                owners[place] = turn
+        return owners
+
+    def _way_by_prefix(self, messages: tuple[Message, ...], text: str, tools: JsonObjects) -> Way:
+        """By comparing renderings of the conversation's beginnings with the whole."""
+        turns = sorted(self._wanted(messages))
+        parts: list[str] = []
+        for turn in turns:
+            parts.append(self.prompt_text(messages[:turn], tools))
+            is_last = turn == len(messages) - 1
+            through = text if is_last else self._rendered(messages[: turn + 1], False, tools).text
+            parts.append(through)
+        tokens, *found = yield Asked([text, *parts])
+        spans = self._spans(text, tokens)
+        answers = []
+        for turn, before, through_tokens in zip(turns, found[::2], found[1::2], strict=True):
+            span = spans.between(before.ids, through_tokens.ids, turn, self.template.origin)
+            answers.append(Answer(turn, span, messages[turn].weight))
+        return tokens, answers
+
+    def _wanted(self, messages: tuple[Message, ...]) -> set[int]:
+        """The turns whose tokens must be told apart."""
+        if self.train_on == "everything":
+            return {i for i, m in enumerate(messages) if m.role == "assistant" and m.weight != 1}
+        return set(chosen_turns(messages, self.train_on))
+
+    def _spans(self, text: str, tokens: Tokens) -> TokenSpans:
+        return TokenSpans(text, tokens, self.stop_ids, self.tokenizer.added)
 
     def _rendered(
         self, messages: Sequence[Message], add_generation_prompt: bool, tools: JsonObjects
-    ) -> tuple[str, list[Span] | None]:
+    ) -> Rendered:
         if "tool_calls" not in self.template.source and any(m.tool_calls for m in messages):
             raise TemplateError(
                 f"The chat template ({self.template.origin}) does not write tool calls: the call "
@@ -200,73 +324,12 @@ class Encoder:
                 "Choose a model or template that knows tools, such as chatml.",
                 "template_tool_calls",
             )
-        rendered = self.template.render(
+        return self.template.render(
             messages,
             add_generation_prompt,
             tools=tools,
             special_tokens=self.tokenizer.special_tokens,
         )
-        return rendered.text, rendered.spans
-
-    def _ids(
-        self, messages: Sequence[Message], add_generation_prompt: bool, tools: JsonObjects
-    ) -> list[int]:
-        return self.tokenizer.encode(self._rendered(messages, add_generation_prompt, tools)[0]).ids
-
-    def _by_marks(self, text: str, tokens: Tokens, span: Span) -> Span:
-        """Tokens [first, last) of the characters `span`, with a stop token right behind them.
-
-        A control token may swallow blanks around it; any other token across the edge of the span
-        would be half prompt, half answer.
-        """
-        start, end = span
-        first = bisect_left(tokens.offsets, (start, start))
-        last = bisect_left(tokens.offsets, (end, end), lo=first)
-        for edge, i in ((start, first - 1), (end, last - 1)):
-            if i >= 0 and not self._is_control(tokens.ids[i]):
-                left, right = tokens.offsets[i]
-                if left < edge < right:
-                    raise _half_token(text[left:right], text[start : start + 20])
-        if first == last:
-            raise TemplateError(
-                "An answer has no token of its own under this chat template.",
-                "Look at the row's tokens, or choose another template.",
-                "template_no_answer",
-            )
-        if tokens.ids[last : last + 1] and tokens.ids[last] in self.stop_ids:
-            last += 1
-        return self._up_to_stop(tokens.ids, first, last)
-
-    def _is_control(self, token_id: int) -> bool:
-        return token_id in self.tokenizer.added
-
-    def _up_to_stop(self, ids: list[int], first: int, last: int) -> Span:
-        stops = [i for i in range(first, last) if ids[i] in self.stop_ids]
-        return (first, stops[-1] + 1) if stops else (first, last)
-
-    def _by_prefix(self, sample: Conversation, ids: list[int], last_only: bool) -> list[Span]:
-        """Token spans of the answers, by comparing renderings of the conversation's beginnings."""
-        messages = sample.messages
-        answers = [i for i, message in enumerate(messages) if message.role == "assistant"]
-        trained = []
-        for i in answers[-1:] if last_only else answers:
-            before = self._ids(messages[:i], True, sample.tools)
-            is_last = i == len(messages) - 1
-            through = ids if is_last else self._ids(messages[: i + 1], False, sample.tools)
-            for part in (before, through):
-                if ids[: len(part)] != part:
-                    raise _no_prefix(i + 1, self.template.origin)
-            trained.append(self._up_to_stop(ids, len(before), len(through)))
-        return trained
-
-    def _continuation(
-        self, prompt: Sequence[Message], answer: Sequence[Message], prompt_ids: list[int]
-    ) -> list[int]:
-        ids = self._ids((*prompt, *answer), False, ())
-        if ids[: len(prompt_ids)] != prompt_ids:
-            raise _no_prefix(len(prompt) + 1, self.template.origin)
-        start, end = self._up_to_stop(ids, len(prompt_ids), len(ids))
-        return ids[start:end]
 
 
 def encoder_for(model_folder: Path, recipe: DatasetRecipe, max_length: int) -> Encoder:
@@ -284,23 +347,28 @@ def encoder_for(model_folder: Path, recipe: DatasetRecipe, max_length: int) -> E
     )
 
 
+def _weighed(sample: Conversation | Judged, train_on: str) -> tuple[Message, ...]:
+    """The messages; of a judged answer the earlier ones weigh nothing, as nobody judged them."""
+    if isinstance(sample, Conversation) or train_on == "everything":
+        return messages_of(sample)
+    return (*(replace(message, weight=0.0) for message in sample.prompt), *sample.answer)
+
+
+def _around(answers: list[Answer], n_tokens: int) -> tuple[list[Span], list[float]]:
+    """All tokens as spans with weights: the answers' own, 1 around them; weightless ones out."""
+    spans: list[Span] = []
+    weights: list[float] = []
+    done = 0
+    for answer in answers:
+        start, end = answer.span
+        for span, weight in (((done, start), 1.0), ((start, end), answer.weight)):
+            if span[0] < span[1] and weight > 0:
+                spans.append(span)
+                weights.append(weight)
+        done = end
+    return [*spans, (done, n_tokens)], [*weights, 1.0]
+
+
 def _answered(prompt_ids: list[int], answer_ids: list[int], truncated: bool) -> Example:
     labels = [IGNORE_INDEX] * len(prompt_ids) + answer_ids
     return Example(prompt_ids + answer_ids, labels, truncated)
-
-
-def _half_token(token: str, answer: str) -> TemplateError:
-    return TemplateError(
-        f"The answer '{answer}…' begins or ends inside the token {token!r}, which is half prompt.",
-        "Remove blanks and line breaks at the ends of the answer, or choose another template.",
-        "template_half_token",
-    )
-
-
-def _no_prefix(turn: int, origin: str) -> TemplateError:
-    return TemplateError(
-        f"The chat template ({origin}) writes the beginning differently once turn {turn} follows, "
-        "so the trained part cannot be told exactly.",
-        "Train on the last answer only, or choose a template with generation marks.",
-        "template_no_prefix",
-    )

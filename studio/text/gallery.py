@@ -6,6 +6,8 @@ looks like a control token teaches a model nothing it could stop at.
 
 from dataclasses import dataclass
 
+from studio.text.gallery_families import DEEPSEEK, GEMMA, LLAMA_2, MISTRAL, PHI, QWEN
+
 
 @dataclass(frozen=True)
 class GalleryTemplate:
@@ -110,10 +112,22 @@ _PLAIN = """\
 
 GALLERY: dict[str, GalleryTemplate] = {
     "chatml": GalleryTemplate(
-        _CHATML, ("<|im_start|>", "<|im_end|>"), "Qwen, SmolLM and many others."
+        _CHATML, ("<|im_start|>", "<|im_end|>"), "SmolLM, Yi, Hermes and many others."
+    ),
+    "qwen": GalleryTemplate(
+        QWEN, ("<|im_start|>", "<|im_end|>"), "Qwen 2.5: ChatML with tools and a system prompt."
     ),
     "llama-3": GalleryTemplate(
         _LLAMA_3, ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), "Llama 3."
+    ),
+    "llama-2": GalleryTemplate(LLAMA_2, (), "Llama 2 Chat: [INST] and <<SYS>> as text."),
+    "mistral": GalleryTemplate(MISTRAL, ("[INST]", "[/INST]"), "Mistral 7B v0.3 and its kin."),
+    "gemma": GalleryTemplate(GEMMA, ("<start_of_turn>", "<end_of_turn>"), "Gemma 1, 2 and 3."),
+    "phi": GalleryTemplate(PHI, ("<|user|>", "<|assistant|>", "<|end|>"), "Phi 3 and 4 mini."),
+    "deepseek": GalleryTemplate(
+        DEEPSEEK,
+        ("<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>"),
+        "DeepSeek V2.5, V3 and R1, without its thinking.",
     ),
     "zephyr": GalleryTemplate(_ZEPHYR, (), "Zephyr and TinyLlama; any model with an end token."),
     "alpaca": GalleryTemplate(_ALPACA, (), "Instruction and response under headings."),

@@ -1,20 +1,14 @@
-"""What is trained on, before anything runs: one row's tokens, and figures over all rows.
+"""What is trained on, before anything runs: one row's tokens, and figures of lengths.
 
-Enters: a sample or a dataset, and the Encoder that training will use. Leaves: the pieces a screen
-colours, the lengths' statistics, and the findings that need tokens.
+Enters: a sample, and the Encoder that training will use. Leaves: the pieces a screen colours, and
+the lengths' statistics. What is wrong with rows says `studio.text.examination`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from studio.data.checkup import Finding, FindingList
-from studio.data.dataset import Dataset
-from studio.data.messages import Conversation, Message, PlainText, Preference, Sample
-from studio.errors import DataError, TemplateError
-from studio.text.examples import IGNORE_INDEX, Encoder, Example, PreferenceExample
-
-# Rows that lengths and token findings are taken from; beyond it, as many evenly spaced ones.
-N_EXAMINED = 20_000
+from studio.data.messages import Conversation, Message, Preference, Sample
+from studio.text.examples import IGNORE_INDEX, Encoder, Example
 
 
 @dataclass(frozen=True)
@@ -52,15 +46,6 @@ class TokenStatistics:
     n_truncated: int = 0
     n_rows: int = 0
     sampled: bool = False
-
-
-@dataclass(frozen=True)
-class Examination:
-    """A dataset's lengths (for a histogram), their statistics, and the findings."""
-
-    lengths: list[int]
-    statistics: TokenStatistics
-    findings: list[Finding] = field(default_factory=list)
 
 
 def preview(sample: Sample, encoder: Encoder) -> Preview:
@@ -130,161 +115,3 @@ def token_statistics(
         n_rows=len(ordered),
         sampled=sampled,
     )
-
-
-def examine(
-    dataset: Dataset,
-    encoder: Encoder,
-    n_rows: int = N_EXAMINED,
-    progress: Callable[[int], None] | None = None,
-) -> Examination:
-    """Lengths and token findings of a dataset; rows that do not convert are the checkup's.
-
-    At most `n_rows` rows are read, evenly spaced; the statistics and a finding say so.
-    """
-    n, total = min(n_rows, len(dataset)), len(dataset)
-    indexes = [i * total // n for i in range(n)] if n < total else range(total)
-    found = FindingList()
-    lengths: list[int] = []
-    failures: list[DataError] = []
-    for done, (index, sample) in enumerate(dataset.samples(indexes, failures), 1):
-        if progress and done % 256 == 0:
-            progress(done)
-        try:
-            length = _look(encoder, sample, index + 1, found)
-        except TemplateError as error:
-            message = f"Row {index + 1}: {error.message}"
-            found.add(Finding(error.code, index + 1, message, error.fix))
-            continue
-        lengths.append(length)
-    statistics = token_statistics(lengths, encoder.max_length, n < total)
-    general = _general(encoder, n, total)
-    return Examination(lengths, statistics, [*general, *found.listed()])
-
-
-def _look(encoder: Encoder, sample: Sample, number: int, found: FindingList) -> int:
-    """The sample's length in tokens before the cut; adds what is wrong with it to `found`."""
-    whole = encoder.uncut.encode(sample)
-    if isinstance(whole, PreferenceExample):
-        longer = max(len(whole.chosen_ids), len(whole.rejected_ids))
-        length = len(whole.prompt_ids) + longer
-        first = len(whole.prompt_ids)
-        last = length - 1
-    else:
-        length = len(whole.input_ids)
-        trained = [i for i, label in enumerate(whole.labels) if label != IGNORE_INDEX and i]
-        first, last = (trained[0], trained[-1]) if trained else (length, length)
-    if not isinstance(sample, PlainText):
-        _check_cut(encoder, number, first, last, length, found)
-    if isinstance(sample, Conversation):
-        _check_control_text(encoder, sample, number, found)
-        _check_unwritten(encoder, sample, number, found)
-    return length
-
-
-def _check_cut(
-    encoder: Encoder, number: int, first: int, last: int, length: int, found: FindingList
-) -> None:
-    limit = encoder.max_length
-    if first >= length:
-        found.add(
-            Finding(
-                "nothing_trained",
-                number,
-                f"Row {number} has no token to train on.",
-                "Fill in its answer, or remove the row; it is left out of training.",
-            )
-        )
-    elif first >= limit:
-        found.add(
-            Finding(
-                "nothing_trained",
-                number,
-                f"Row {number}: the first answer begins at token {first + 1:,}, after the maximum "
-                f"length of {limit:,}; nothing of it is trained on.",
-                f"Raise Maximum length to {length:,}, or shorten the prompt.",
-            )
-        )
-    elif last >= limit:
-        found.add(
-            Finding(
-                "answer_cut",
-                number,
-                f"Row {number} has {length:,} tokens; its answer is cut at {limit:,}.",
-                f"Raise Maximum length to {length:,}, or shorten the row.",
-            )
-        )
-
-
-def _check_control_text(
-    encoder: Encoder, sample: Conversation, number: int, found: FindingList
-) -> None:
-    control = encoder.control_texts
-    for place, message in enumerate(sample.messages, 1):
-        if inside := next((token for token in control if token in message.content), ""):
-            found.add(
-                Finding(
-                    "control_token_in_text",
-                    number,
-                    f"Row {number}: turn {place} contains {inside}, which this model reads as a "
-                    "control token, not as text.",
-                    "Remove it from the row unless you mean it.",
-                )
-            )
-            return
-
-
-def _check_unwritten(
-    encoder: Encoder, sample: Conversation, number: int, found: FindingList
-) -> None:
-    """What the row has and the template's source never mentions."""
-    source = encoder.template.source
-    parts = (
-        ("tools", "the list of tools", bool(sample.tools)),
-        ("reasoning_content", "the reasoning", any(m.reasoning for m in sample.messages)),
-    )
-    for name, what, given in parts:
-        if given and name not in source:
-            found.add(
-                Finding(
-                    f"{name}_not_written",
-                    number,
-                    f"Row {number}: the chat template ({encoder.template_origin}) does not write "
-                    f"{what}, so training does not see it.",
-                    "Choose a model whose own template writes it, if it matters.",
-                )
-            )
-
-
-def _general(encoder: Encoder, n: int, total: int) -> list[Finding]:
-    findings = []
-    if n < total:
-        findings.append(
-            Finding(
-                "sampled",
-                None,
-                f"Lengths and token checks come from {n:,} of {total:,} rows, evenly spaced.",
-                "Training itself reads every row and says which it leaves out.",
-            )
-        )
-    pad, eos = (encoder.tokenizer.special_id(name) for name in ("pad_token", "eos_token"))
-    if eos is None and not encoder.stop_ids:
-        findings.append(
-            Finding(
-                "no_stop_token",
-                None,
-                "The model has no end token: it cannot learn where an answer ends.",
-                "Choose a chat template that ends answers with a token the model knows.",
-            )
-        )
-    if pad is not None and pad == eos:
-        findings.append(
-            Finding(
-                "pad_equals_eos",
-                None,
-                f"The model pads with its end token ({encoder.tokenizer.token(pad)}). The studio "
-                "masks padding by place, so the end is still learned; other programs may not.",
-                "Nothing to do here.",
-            )
-        )
-    return findings

@@ -5,10 +5,7 @@ same text. `{% generation %}` … `{% endgeneration %}` marks what the assistant
 between are recorded as spans.
 """
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -19,20 +16,29 @@ import jinja2.ext
 import jinja2.nodes
 import jinja2.parser
 import jinja2.runtime
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 
 from studio.data.messages import JsonObjects, Message
+from studio.data.meter import LONGEST_SECONDS, TooSlow
+from studio.data.sandbox import (
+    FAILURES,
+    Sandbox,
+    SandboxContext,
+    compile_template,
+    failure_reason,
+    run_template,
+    template_line,
+)
 from studio.errors import TemplateError
 
-# A template is a stranger's program: no more text than this from one conversation.
-LONGEST_TEXT = 20_000_000
-
 Span = tuple[int, int]
+# A date format longer than this is none.
+_LONGEST_FORMAT = 200
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """Text, and the [start, end) characters the assistant says; None without marks."""
+    """Text, and the [start, end) characters of each generation mark, empty ones too; None
+    without marks."""
 
     text: str
     spans: list[Span] | None
@@ -52,72 +58,71 @@ class ChatTemplate:
         *,
         tools: JsonObjects = (),
         special_tokens: Mapping[str, str] | None = None,
+        seconds: float = LONGEST_SECONDS,
     ) -> Rendered:
         """The conversation as text, up to where the assistant speaks if `add_generation_prompt`.
 
-        Raises: TemplateError with the template's line where it knows one.
+        Raises: TemplateError with the template's line where it knows one; template_too_slow
+        after `seconds`.
         """
         template, marks = _compiled(self.source)
         values = {
             **(special_tokens or {}),
-            "messages": [message.as_dict() for message in messages],
+            "messages": [_as_dict(message) for message in messages],
             "tools": [dict(tool) for tool in tools] or None,
             "documents": None,
             "add_generation_prompt": add_generation_prompt,
         }
         try:
-            with _recording() as record:
-                for piece in template.generate(values):
-                    record.append(piece)
-        except (jinja2.TemplateError, ArithmeticError, LookupError, MemoryError) as error:
+            text, meter = run_template(template, values, seconds)
+        except FAILURES as error:
             raise _not_rendered(self, error) from error
-        except (TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise _not_rendered(self, error) from error
-        return Rendered("".join(record.pieces), self._spans(record) if marks.present else None)
+        return Rendered(text, self._spans(text, meter.marked) if marks.present else None)
 
-    def _spans(self, record: "_Record") -> list[Span]:
-        text = "".join(record.pieces)
-        spans = []
-        for start, marked in record.marked:
-            if text[start : start + len(marked)] != marked:
+    def _spans(self, text: str, marked: list[tuple[int, str]]) -> list[Span]:
+        for start, said in marked:
+            if not text.startswith(said, start):
                 raise TemplateError(
                     f"The generation marks of the chat template ({self.origin}) stand where their "
                     "place in the text cannot be told (inside a macro, a filter or a set block).",
                     "Move {% generation %} to the template's main loop, or choose another one.",
                     "template_marks",
                 )
-            if marked:
-                spans.append((start, start + len(marked)))
-        return spans
+        return [(start, start + len(said)) for start, said in marked]
 
 
-class _Record:
-    """Pieces of text as they come, and the marked ones with their place."""
-
-    def __init__(self) -> None:
-        self.pieces: list[str] = []
-        self.marked: list[tuple[int, str]] = []
-        self.length = 0
-
-    def append(self, piece: str) -> None:
-        self.pieces.append(piece)
-        self.length += len(piece)
-        if self.length > LONGEST_TEXT:
-            raise jinja2.TemplateRuntimeError(f"it writes over {LONGEST_TEXT:,} characters")
-
-
-# Of the thread that renders: one compiled template serves all.
-_RECORD: ContextVar[_Record | None] = ContextVar("record", default=None)
-
-
-@contextmanager
-def _recording() -> Iterator[_Record]:
-    record = _Record()
-    token = _RECORD.set(record)
+def template_problem(
+    source: str,
+    messages: Sequence[Message] = (),
+    add_generation_prompt: bool = False,
+    special_tokens: Mapping[str, str] | None = None,
+    tools: JsonObjects = (),
+) -> tuple[int, str] | None:
+    """(line, message) of what is wrong with a chat template, None if nothing; the line is 0 where
+    it is not known. Without `messages` only the writing of the template is checked."""
     try:
-        yield record
-    finally:
-        _RECORD.reset(token)
+        _compiled(source)
+        if messages:
+            ChatTemplate(source, "").render(
+                messages, add_generation_prompt, tools=tools, special_tokens=special_tokens
+            )
+    except TemplateError as error:
+        cause = error.__cause__
+        if isinstance(cause, jinja2.TemplateSyntaxError):
+            return cause.lineno, f"{cause.message}."
+        if cause is not None:
+            return template_line(cause), f"{failure_reason(cause)}."
+        return 0, error.message
+    return None
+
+
+def _as_dict(message: Message) -> dict[str, Any]:
+    """The message with its reasoning under both names that templates read.
+
+    Source: transformers 5.23, utils/chat_template_utils.py, _alias_reasoning_fields.
+    """
+    values = message.as_dict()
+    return {"thinking": message.reasoning, **values} if message.reasoning else values
 
 
 class _GenerationMarks(jinja2.ext.Extension):
@@ -136,54 +141,20 @@ class _GenerationMarks(jinja2.ext.Extension):
         call = self.call_method("_mark")
         return jinja2.nodes.CallBlock(call, [], [], body).set_lineno(line)
 
-    def _mark(self, caller: jinja2.runtime.Macro) -> str:
+    @jinja2.pass_context
+    def _mark(self, context: SandboxContext, caller: jinja2.runtime.Macro) -> str:
         said = str(caller())
-        if record := _RECORD.get():
-            record.marked.append((record.length, said))
+        context.meter.marked.append((context.meter.written, said))
         return said
-
-
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Refuses products that would fill the memory."""
-
-    intercepted_binops = frozenset(["*", "**"])
-
-    def call_binop(
-        self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any
-    ) -> Any:
-        for one, other in ((left, right), (right, left)):
-            if isinstance(one, str | list | tuple) and isinstance(other, int):
-                if len(one) * other > LONGEST_TEXT:
-                    raise jinja2.TemplateRuntimeError("it repeats a text too often")
-        if operator == "**" and (abs(left) > 2**20 or abs(right) > 64):
-            raise jinja2.TemplateRuntimeError("it computes too large a power")
-        return SandboxedEnvironment.call_binop(self, context, operator, left, right)
-
-
-class _Dict:
-    """`dict` for templates, without the class's own attributes."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-        return dict(*args, **kwargs)
-
-    def fromkeys(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-        return dict.fromkeys(*args, **kwargs)
 
 
 @lru_cache(maxsize=32)
 def _compiled(source: str) -> tuple[jinja2.Template, _GenerationMarks]:
     """Source: transformers 5.23, utils/chat_template_utils.py (environment and its globals)."""
-    environment = _Sandbox(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=[_GenerationMarks, jinja2.ext.loopcontrols],
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise_exception
+    environment = Sandbox(extensions=[_GenerationMarks, jinja2.ext.loopcontrols])
     environment.globals["strftime_now"] = _strftime_now
-    environment.globals["dict"] = _Dict()
     try:
-        template = environment.from_string(source)
+        template = compile_template(environment, source)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(
             f"The chat template is not valid Jinja, line {error.lineno}: {error.message}.",
@@ -195,46 +166,23 @@ def _compiled(source: str) -> tuple[jinja2.Template, _GenerationMarks]:
     return template, marks
 
 
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
-    )
-
-
-def _raise_exception(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
 def _strftime_now(format: str) -> str:
-    return datetime.now().strftime(format)
+    return datetime.now().strftime(format[:_LONGEST_FORMAT])
 
 
 def _not_rendered(template: ChatTemplate, error: BaseException) -> TemplateError:
-    line = _template_line(error)
+    line = template_line(error)
     place = f", line {line}" if line else ""
-    reason = str(error).rstrip(".") or type(error).__name__
+    if isinstance(error, TooSlow):
+        return TemplateError(
+            f"The chat template ({template.origin}{place}) takes longer than "
+            f"{error.seconds:g} seconds for this conversation.",
+            "Correct its loops, or choose another template.",
+            "template_too_slow",
+        )
     return TemplateError(
-        f"The chat template ({template.origin}{place}) does not take this conversation: {reason}.",
+        f"The chat template ({template.origin}{place}) does not take this conversation: "
+        f"{failure_reason(error)}.",
         "Correct the conversation's turns, or choose another template.",
         "template_render",
     )
-
-
-def _template_line(error: BaseException) -> int:
-    """The line of the template an error comes from: jinja rewrites the traceback to it."""
-    line, step = 0, error.__traceback__
-    while step is not None:
-        if step.tb_frame.f_code.co_filename == "<template>":
-            line = step.tb_lineno
-        step = step.tb_next
-    return line

@@ -5,6 +5,7 @@ chat templates of tokenizer_config.json and its neighbours. Nothing here imports
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -33,12 +34,50 @@ _AS_SAVED = (
 _AS_SAVED_TOO = ("granite", "stablelm", "internlm2", "internlm3", "minicpm3", "nemotron", "arctic")
 
 
-@dataclass(frozen=True)
 class Tokens:
-    """Token ids and, for each, the characters [start, end) it stands for."""
+    """Token ids and, for each, the characters [start, end) it stands for.
 
-    ids: list[int]
-    offsets: list[tuple[int, int]]
+    Characters are looked up where they are asked for: most of a row's are never needed.
+    """
+
+    def __init__(self, encoding: Encoding) -> None:
+        self.ids: list[int] = encoding.ids
+        self._encoding = encoding
+        self._n_encoded = len(self.ids)
+        self._end = (0, 0)
+
+    def span(self, place: int) -> tuple[int, int]:
+        """The characters of the token at `place`; those of a token that the tokenizer put in
+        itself, such as BOS, are (0, 0)."""
+        if place >= self._n_encoded:
+            return self._end
+        found: tuple[int, int] | None = self._encoding.token_to_chars(place)
+        return (0, 0) if found is None else found
+
+    def first_from(self, character: int) -> int:
+        """The place of the first token that begins at `character` or later; the number of tokens
+        where there is none."""
+        found: int | None = self._encoding.char_to_token(character)
+        if found is None:
+            # Behind the text, or a blank that a token beside it swallowed.
+            places = range(len(self.ids))
+            return bisect_left(places, (character, character), key=self.span)
+        while found < self._n_encoded and self.span(found)[0] < character:
+            found += 1
+        while found and self.span(found - 1) >= (character, character):
+            found -= 1
+        return found
+
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """`span` of every token."""
+        return self._encoding.offsets + [self._end] * (len(self.ids) - self._n_encoded)
+
+    def ended(self, token_id: int, place: int) -> "Tokens":
+        """These tokens with one more, which stands behind the text of `place` characters."""
+        self.ids.append(token_id)
+        self._end = (place, place)
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +91,12 @@ class TextTokenizer:
 
     def encode(self, text: str, add_special_tokens: bool = False) -> Tokens:
         """Ids and offsets; with `add_special_tokens` also BOS and EOS where the model adds them."""
-        return _tokens(self.core.encode(text, add_special_tokens=add_special_tokens))
+        return Tokens(self.core.encode(text, add_special_tokens=add_special_tokens))
 
     def encode_batch(self, texts: Sequence[str], add_special_tokens: bool = False) -> list[Tokens]:
         """`encode` of each text, on all processor cores."""
         found = self.core.encode_batch(list(texts), add_special_tokens=add_special_tokens)
-        return [_tokens(one) for one in found]
+        return [Tokens(one) for one in found]
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
         """The text of `ids`."""
@@ -99,10 +138,6 @@ class TextTokenizer:
     def n_tokens(self) -> int:
         """Size of the vocabulary with added tokens."""
         return self.core.get_vocab_size(with_added_tokens=True)
-
-
-def _tokens(encoding: Encoding) -> Tokens:
-    return Tokens(encoding.ids, encoding.offsets)
 
 
 def load_tokenizer(folder: Path) -> TextTokenizer:

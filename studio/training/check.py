@@ -9,7 +9,7 @@ from studio.settings import Problem, bounds_problems
 from studio.training.config import RunConfig
 
 _LAYOUTS_OF = {
-    "sft": ("messages", "sharegpt", "alpaca", "prompt_completion", "text"),
+    "sft": ("messages", "sharegpt", "alpaca", "prompt_completion", "kto", "text", "template"),
     "dpo": ("preference",),
 }
 
@@ -64,6 +64,15 @@ def _data_problems(config: RunConfig, n_train_rows: int) -> list[Problem]:
                 field="dataset",
                 message="There are no rows to train on.",
                 fix="Bring a file on the Data tab, or lower the validation share.",
+            )
+        ]
+    recipes = [config.dataset, *(part.recipe for part in config.dataset.mix)]
+    if config.method == "dpo" and any(recipe.balance == "weights" for recipe in recipes):
+        return [
+            Problem(
+                field="dataset.balance",
+                message="Method dpo compares two answers of a row and cannot weigh rows.",
+                fix="Set Balance to oversample or undersample.",
             )
         ]
     allowed = _LAYOUTS_OF.get(config.method, ())

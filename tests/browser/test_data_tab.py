@@ -21,6 +21,10 @@ def _bring(page: Page, path: Path) -> None:
     expect(page.locator("#inspector .s-token").first).to_be_visible()
 
 
+def _view(page: Page, name: str) -> None:
+    page.locator("#data-views").get_by_role("tab", name=name, exact=True).click()
+
+
 def _trained(page: Page) -> str:
     return "".join(page.locator("#inspector .s-tokens .s-token.trained").all_text_contents())
 
@@ -36,53 +40,34 @@ def test_an_uploaded_file_shows_its_rows_and_the_tokens_trained_on(
     _bring(page, chat_file)
     expect(page.locator(".s-table-foot")).to_contain_text("30 rows")
     expect(page.locator(".s-table-foot")).to_contain_text("page 1 of 3")
-    expect(page.locator("#reading-reason")).to_contain_text("Read as Messages")
     expect(page.locator("#inspector .s-bubble.trained .s-role").first).to_have_text(
         "assistant · trained on"
     )
     assert _trained(page) == "FIRST·1<|im_end|>ANSWER·1<|im_end|>"
     # n trained = 7 + 1 + 8 + 1 tokens of one byte or one control token each
     expect(page.locator(".s-counts .s-violet")).to_have_text("17")
+    _view(page, "Reading")
+    expect(page.locator("#reading-reason")).to_contain_text("Read as Messages")
 
 
 def test_a_clicked_row_is_shown_and_its_choice_can_be_seen(page: Page, chat_file: Path) -> None:
     _bring(page, chat_file)
     page.locator(".s-table tbody tr").nth(4).click()
-    expect(page.locator("#inspector")).to_contain_text("Row 5 ·")
+    expect(page.locator("#inspector .s-row-name")).to_have_text("Row 5")
     assert _trained(page) == "FIRST·5<|im_end|>ANSWER·5<|im_end|>"
     chosen = page.locator('.s-table tbody tr[aria-selected="true"]')
     expect(chosen.locator("td").first).to_have_text("5")
 
 
-def test_rows_are_reached_with_the_keyboard_alone(page: Page, chat_file: Path) -> None:
-    _bring(page, chat_file)
-    page.get_by_label("Search all columns").focus()
-    for _ in range(3):  # page number, Next, the chosen row; Previous is off on the first page
-        page.keyboard.press("Tab")
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("ArrowDown")
-    expect(page.locator("#inspector")).to_contain_text("Row 3 ·")
-    page.keyboard.press("PageDown")
-    expect(page.locator("#inspector")).to_contain_text("Row 13 ·")
-    expect(page.locator(".s-table-foot")).to_contain_text("page 2 of 3")
-    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-    assert outline == "solid"
-
-
-def test_a_search_keeps_the_numbers_of_the_rows_it_finds(page: Page, chat_file: Path) -> None:
-    _bring(page, chat_file)
-    page.get_by_label("Search all columns").fill("answer 27")
-    expect(page.locator(".s-table-foot")).to_contain_text('1 of 30 rows contain "answer 27"')
-    page.locator(".s-table tbody tr").click()
-    expect(page.locator("#inspector")).to_contain_text("Row 27 ·")
-
-
 def test_a_change_of_what_is_trained_on_is_kept(page: Page, chat_file: Path) -> None:
     _bring(page, chat_file)
+    _view(page, "Reading")
     page.get_by_label("Last answer").check()
+    _view(page, "Rows")
     expect(page.locator("#inspector .s-bubble.trained")).to_have_count(1)
     assert _trained(page) == "ANSWER·1<|im_end|>"
     page.reload()
+    _view(page, "Reading")
     expect(page.get_by_label("Last answer")).to_be_checked()
 
 
@@ -103,31 +88,20 @@ def test_a_broken_file_is_refused_with_its_line_and_nothing_is_kept(
     good = '{"prompt": "a", "completion": "b"}'
     path.write_text(f'{good}\n{{"prompt": "c", "completion": }}\n{good}\n', "utf-8")
     page.set_input_files("#bring-files input[type=file]", path)
-    toast = page.get_by_test_id("toast-body")
-    expect(toast).to_contain_text("line 2")
-    assert "Traceback" not in toast.inner_text()
+    refused = page.locator("#intake .s-finding.bad")
+    expect(refused).to_contain_text("line 2")
+    assert "Traceback" not in refused.inner_text()
     page.reload()
     expect(page.locator("#data-empty")).to_be_visible()
 
 
-def test_a_row_without_an_answer_is_named_in_the_checkup(page: Page, tmp_path: Path) -> None:
-    path = tmp_path / "gaps.jsonl"
-    rows = ['{"prompt": "a", "completion": "b"}', '{"prompt": "c", "completion": ""}']
-    path.write_text("\n".join(rows), "utf-8")
-    _bring(page, path)
-    finding = page.locator("#data-findings .s-finding.bad")
-    expect(finding).to_contain_text("Row 2 has no text in column 'completion'.")
-    finding.get_by_role("button", name="Show row").click()
-    expect(page.locator("#inspector")).to_contain_text("Row 2 has no text")
-
-
 def test_a_path_on_this_computer_brings_the_file_too(page: Page, chat_file: Path) -> None:
-    page.get_by_label("Or a file on this computer").fill(str(chat_file))
+    page.get_by_label("Or a file, a folder, or a dataset of the hub").fill(str(chat_file))
     page.keyboard.press("Enter")
     expect(page.locator(".s-table-foot")).to_contain_text("30 rows")
 
 
 def test_a_wrong_path_says_so(page: Page) -> None:
-    page.get_by_label("Or a file on this computer").fill("/no/such/file.jsonl")
+    page.get_by_label("Or a file, a folder, or a dataset of the hub").fill("/no/such/file.jsonl")
     page.keyboard.press("Enter")
-    expect(page.get_by_test_id("toast-body")).to_contain_text("There is no file")
+    expect(page.locator("#intake .s-finding.bad")).to_contain_text("There is no file")

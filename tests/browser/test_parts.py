@@ -1,20 +1,16 @@
-"""Parts of the screen that need no browser: forms from knobs, errors as words, rows as HTML."""
+"""Parts of the screen that need no browser: forms from knobs, errors as words."""
 
 from pathlib import Path
 
 import gradio as gr
 import pytest
 
-from components.data_row import row_html
-from components.data_tab import files_at
 from components.forms import build_form
 from components.handlers import Toast, answer_errors, log_to, show_errors
-from studio.data.messages import Conversation, Message
 from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError, DataError
 from studio.paths import Workspace
 from studio.settings import from_dict, knobs
-from studio.text.preview import Preview, TokenPiece
 from studio.training.config import AdapterSettings, RunConfig, TrainSettings
 
 SETTINGS = (AdapterSettings, TrainSettings, DatasetRecipe, RunConfig)
@@ -88,25 +84,3 @@ def test_a_generator_that_fails_midway_keeps_what_it_gave() -> None:
         for value in handler():
             got.append(value)
     assert got == [1]
-
-
-def test_a_row_is_written_as_text_with_its_trained_tokens_marked() -> None:
-    tokens = [TokenPiece("<b>", 5, False, False), TokenPiece("hi", 6, True, False)]
-    messages = [Message("user", "<b>"), Message("assistant", "hi")]
-    shown = Preview(messages, "<b>hi", tokens, [5, 6], [-100, 6], 1, False)
-    html = row_html(1, Conversation(tuple(messages)), shown, "all_answers", "the model's own")
-    assert '<span class="s-token" title="id 5">&lt;b&gt;</span>' in html
-    assert '<span class="s-token trained" title="id 6">hi</span>' in html
-    assert "assistant · trained on" in html
-    assert "user · trained on" not in html
-
-
-def test_a_folder_stands_for_the_files_in_it_that_can_be_read(tmp_path: Path) -> None:
-    for name in ("b.jsonl", "a.csv.gz", "notes.docx"):
-        (tmp_path / name).write_text("x", "utf-8")
-    assert files_at(f' "{tmp_path}" ') == [tmp_path / "a.csv.gz", tmp_path / "b.jsonl"]
-
-
-def test_a_path_to_nothing_is_refused() -> None:
-    with pytest.raises(DataError, match="There is no file '/no/such.jsonl'."):
-        files_at("/no/such.jsonl")

@@ -96,7 +96,7 @@ def test_the_loss_sees_the_encoders_ids_and_labels(
     dataset = open_dataset(dpo_config.dataset, workspace.cache_dir)
     encoder = encoder_for(Path(dpo_config.model), dataset.recipe, 256)
     wanted = []
-    for _, sample in dataset.samples(dataset.split()[0]):
+    for _, sample in dataset.samples(dataset.split().train):
         pair = encoder.encode(sample)
         assert isinstance(pair, PreferenceExample)
         for example in (pair.chosen, pair.rejected):

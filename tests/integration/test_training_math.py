@@ -155,7 +155,7 @@ def test_the_labels_of_the_trainers_batches_are_the_encoders(
         got += [(ids.tolist(), labels.tolist()) for ids, labels in zip(*parts, strict=True)]
     dataset = open_dataset(config.dataset, workspace.cache_dir)
     encoder = encoder_for(training.folder, dataset.recipe, config.training.max_length)
-    samples = dataset.samples(dataset.split()[0])
+    samples = dataset.samples(dataset.split().train)
     wanted = [encoder.encode_one(sample) for _, sample in samples]  # type: ignore[arg-type]
     assert sorted(got) == sorted((example.input_ids, example.labels) for example in wanted)
     assert any(label != -100 for _, labels in got for label in labels)

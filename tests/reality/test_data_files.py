@@ -10,10 +10,9 @@ import pytest
 from studio.data.checkup import checkup
 from studio.data.dataset import open_dataset
 from studio.data.messages import Conversation, Message, Preference
-from studio.data.reading_json import parse_json
 from studio.data.recipe import DatasetRecipe
 from studio.data.rows import open_rows
-from studio.errors import DataError
+from studio.data.sources import find_files
 
 if "STUDIO_REALDATA" not in os.environ:
     pytest.skip("STUDIO_REALDATA does not name the folder of real files", allow_module_level=True)
@@ -63,7 +62,11 @@ EXPECTED = {
         91,
         {"instruction": "instruction", "input": "input", "output": "output"},
     ),
-    "LLaMA-Factory__kto_en_demo.json": ("messages", 300, {"messages": "messages"}),
+    "LLaMA-Factory__kto_en_demo.json": (
+        "kto",
+        300,
+        {"messages": "messages", "label": "label"},
+    ),
     "LLaMA-Factory__wiki_demo.txt": ("text", 30, {"text": "text"}),
     "MTS-Dialog__MTS-Dialog-ValidationSet.csv": (
         "prompt_completion",
@@ -137,7 +140,12 @@ ROW_COUNTS = {
     "csv-spectrum/csvs/newlines_crlf.csv": 3,
     "csv-spectrum/csvs/simple.csv": 1,
     "csv-spectrum/csvs/simple_crlf.csv": 1,
+    "csv-spectrum/json/newlines.json": 3,
+    "csv-spectrum/json/newlines_crlf.json": 3,
+    "csv-spectrum/json/simple.json": 1,
+    "csv-spectrum/json/simple_crlf.json": 1,
 }
+SUITE = sorted((DATASETS / "JSONTestSuite").glob("y_*.json"))
 LFS_POINTER = "lfs-pointer__helpful-base_test.jsonl.gz"
 
 
@@ -151,10 +159,10 @@ def opened(name: str, cache: Path):
 
 
 def test_every_real_file_is_named_here():
-    here = {path.name for path in DATASETS.iterdir() if path.is_file()}
+    here = {path.relative_to(DATASETS).as_posix() for path in DATASETS.rglob("*") if path.is_file()}
+    suite = {f"JSONTestSuite/{path.name}" for path in SUITE}
 
-    named = {name for name in {*EXPECTED, *ROW_COUNTS} if "/" not in name}
-    assert here == named | {LFS_POINTER}
+    assert here == {*EXPECTED, *ROW_COUNTS, LFS_POINTER} | suite
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -188,100 +196,16 @@ def test_the_first_and_last_row_of_a_real_file_equal_reading_it_plainly(name: st
         assert list(rows.iterate()) == whole
 
 
-def test_a_git_lfs_pointer_is_refused(cache: Path):
-    with pytest.raises(DataError) as caught:
-        opened(LFS_POINTER, cache)
+def test_the_folder_of_real_files_is_found_with_what_is_left_out(cache: Path):
+    found = find_files(str(DATASETS), cache)
 
-    assert caught.value.code == "lfs_pointer"
-    assert "131 bytes" in caught.value.message
-
-
-@pytest.mark.parametrize("ending", ["html", "jsonl", "csv", "parquet"])
-def test_a_web_page_saved_as_data_is_refused(ending: str, tmp_path: Path, cache: Path):
-    page = tmp_path / f"train.{ending}"
-    page.write_text("\n<!DOCTYPE html>\n<html><body>Sign in</body></html>")
-
-    with pytest.raises(DataError) as caught:
-        opened(str(page), cache)
-
-    assert caught.value.code == ("unknown_format" if ending == "html" else "html_page")
-
-
-@pytest.mark.parametrize("kept", [100, 4000, 30000])
-def test_a_real_parquet_cut_short_is_refused_with_its_size(kept: int, tmp_path: Path, cache: Path):
-    whole = (DATASETS / "TOS__validation-00000-of-00001.parquet").read_bytes()
-    cut = tmp_path / "cut.parquet"
-    cut.write_bytes(whole[:kept])
-
-    with pytest.raises(DataError) as caught:
-        opened(str(cut), cache)
-
-    assert caught.value.code == "bad_parquet"
-    assert f"{kept:,} bytes" in caught.value.message
-
-
-def test_a_real_parquet_with_a_damaged_page_is_refused(tmp_path: Path, cache: Path):
-    data = bytearray((DATASETS / "TOS__validation-00000-of-00001.parquet").read_bytes())
-    data[200:1200] = bytes(1000)
-    damaged = tmp_path / "damaged.parquet"
-    damaged.write_bytes(data)
-
-    with pytest.raises(DataError) as caught:
-        opened(str(damaged), cache)
-
-    assert caught.value.code == "bad_parquet"
-
-
-def test_a_real_csv_in_another_encoding_is_refused_with_line_and_column(
-    tmp_path: Path, cache: Path
-):
-    path = tmp_path / "latin.csv"
-    lines = (DATASETS / "cookbook__Symptom2Disease.csv").read_text("utf-8").splitlines()
-    lines[41] = "40,Psoriasis,My café"
-    path.write_bytes("\n".join(lines).encode("cp1252"))
-
-    with pytest.raises(DataError) as caught:
-        opened(str(path), cache)
-
-    assert caught.value.code == "wrong_encoding"
-    assert "line 42, column 20: byte 0xE9" in caught.value.message
-
-
-SUITE = sorted((DATASETS / "JSONTestSuite").glob("y_*.json"))
-
-
-@pytest.mark.parametrize("path", SUITE, ids=[path.stem for path in SUITE])
-def test_the_json_suites_valid_files_are_read(path: Path, cache: Path):
-    text = path.read_text(encoding="utf-8")
-    value = parse_json(text, path)
-    assert value == json.loads(text)
-
-    # As a dataset: objects and texts are rows, everything else is refused with its place.
-    items = value if isinstance(value, list) else [value]
-    wrong = [n for n, item in enumerate(items, 1) if not isinstance(item, dict | str)]
-    if items and not wrong:
-        rows = open_rows([path], cache)
-        plain = [{"text": item} if isinstance(item, str) else item for item in items]
-        assert list(rows.iterate()) == plain
-        return
-    with pytest.raises(DataError) as caught:
-        open_rows([path], cache)
-    assert caught.value.code == ("row_not_object" if wrong else "no_rows")
-    assert not wrong or f"row {wrong[0]} " in caught.value.message
-
-
-@pytest.mark.parametrize("name", ["newlines", "newlines_crlf", "simple", "simple_crlf"])
-def test_csv_spectrum_files_give_their_published_rows(name: str, tmp_path: Path, cache: Path):
-    folder = DATASETS / "csv-spectrum"
-    expected = json.loads((folder / "json" / f"{name}.json").read_text(encoding="utf-8"))
-
-    text = (folder / "csvs" / f"{name}.csv").read_bytes()
-    # The files here lost the carriage returns that the suite publishes them with.
-    path = tmp_path / f"{name}.csv"
-    path.write_bytes(text.replace(b"\n", b"\r\n") if name.endswith("crlf") else text)
-    rows = list(open_rows([path], cache).iterate())
-
-    assert rows == expected
+    names = {path.relative_to(DATASETS).as_posix() for path in found.files}
+    texts = {name for name in EXPECTED if name.endswith(".txt")}
+    assert names == (
+        ({*EXPECTED, *ROW_COUNTS} | {f"JSONTestSuite/{path.name}" for path in SUITE}) - texts
+        | {LFS_POINTER}
+    )
+    assert "3 text files were left out" in " ".join(found.notes)
 
 
 def test_symptoms_become_prompt_and_answer(cache: Path):

@@ -45,6 +45,8 @@ def test_every_sampling_knob_is_an_option_of_chat_with_its_default() -> None:
     [
         ["doctor"],
         ["data", "f.jsonl"],
+        ["prepare", "c.yaml"],
+        ["synthesize", "c.yaml"],
         ["train", "c.yaml"],
         ["runs"],
         ["stop", "r"],
@@ -241,7 +243,7 @@ def test_the_command_line_starts_without_torch() -> None:
     code = (
         "import importlib, sys\n"
         "from studio.cli import main\n"
-        "for name in ('chat', 'data', 'doctor', 'export', 'runs', 'train'):\n"
+        "for name in 'chat data doctor export prepare runs synthesize train'.split():\n"
         "    importlib.import_module(f'studio.cli.{name}')\n"
         "print(sorted(name for name in ('torch', 'transformers', 'gradio') if name in sys.modules))"
     )

@@ -8,6 +8,8 @@ import pytest
 
 from studio.data import library
 from studio.data.dataset import open_dataset
+from studio.data.fingerprint import fingerprint
+from studio.data.found_files import Found
 from studio.data.library import (
     add_dataset,
     list_datasets,
@@ -115,3 +117,59 @@ def test_bundled_samples_are_listed_and_read_only(
     with pytest.raises(DataError) as caught:
         save_recipe(workspace, "sample:pig-latin", recipe)
     assert caught.value.code == "sample_read_only"
+
+
+def test_a_large_file_is_linked_where_the_disk_allows_it_and_never_read_again(
+    workspace: Workspace, brought: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(library, "LINKED_BYTES", 10)
+    content = brought.read_bytes()
+
+    dataset_id = add_dataset(workspace, [brought], "Large")
+
+    kept = workspace.datasets_dir / dataset_id / "files" / brought.name
+    assert kept.samefile(brought)
+    recipe = load_recipe(workspace, dataset_id)
+    remove_dataset(workspace, dataset_id)
+    assert brought.read_bytes() == content
+    assert fingerprint(brought).sha256 == recipe.sha256[0]
+
+
+def test_a_linked_file_that_somebody_writes_into_is_noticed(
+    workspace: Workspace, brought: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(library, "LINKED_BYTES", 10)
+    dataset_id = add_dataset(workspace, [brought], "Large")
+    with brought.open("a") as file:
+        file.write("more,rows\n")
+    with pytest.raises(DataError) as caught:
+        open_dataset(load_recipe(workspace, dataset_id), workspace.cache_dir)
+    assert caught.value.code == "file_changed"
+
+
+def test_where_files_come_from_and_which_are_held_out_is_kept(workspace: Workspace, tmp_path: Path):
+    paths = []
+    for name in ("train.csv", "test.csv"):
+        paths.append(tmp_path / name)
+        paths[-1].write_text("text,label\nhello,greeting\n")
+    found = Found(files=tuple(paths), name="chat", origin="acme/chat@1:x", test_files=("test.csv",))
+
+    dataset_id = add_dataset(workspace, found)
+
+    recipe = load_recipe(workspace, dataset_id)
+    assert (dataset_id, recipe.origin, recipe.test_files) == (
+        "chat",
+        "acme/chat@1:x",
+        ("test.csv",),
+    )
+    split = open_dataset(recipe, workspace.cache_dir).split()
+    assert (list(split.train), list(split.test)) == ([0], [1])
+
+
+def test_a_dataset_is_called_like_its_file_without_its_endings(
+    workspace: Workspace, tmp_path: Path
+):
+    path = tmp_path / "Räk smörgås.v2.csv"
+    path.write_text("text,label\nhello,greeting\n")
+    add_dataset(workspace, [path])
+    assert [e.name for e in list_datasets(workspace) if not e.bundled] == ["Räk smörgås.v2"]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from studio.data.reading import read_rows
-from studio.data.reading_tables import plain
+from studio.data.reading_columns import plain
 from studio.errors import DataError
 
 
@@ -81,7 +81,7 @@ def test_one_object_is_one_row_even_when_it_holds_messages(tmp_path: Path):
         ("a.csv", 'a,b\n1,2\n"open,3\n4,5\n', "line 3: a quoted cell begins here", "bad_csv"),
         ("a.csv", "a,b\n1,2\n1,2,3\n", "line 3 has 3 cells", "bad_csv"),
         ("a.csv", "a,b,a\n1,2,3\n", "two columns are called 'a'", "bad_csv"),
-        ("a.csv", b"a\ncaf\xe9\n", "line 2, column 4: byte 0xE9", "wrong_encoding"),
+        ("a.csv", b"a\n\xc3\xa9\ncaf\xe9\n", "line 3, column 4: byte 0xE9", "wrong_encoding"),
         ("a.json", b"\xff\xfe[\x00\x00\xd8", "begins like utf-16", "wrong_encoding"),
         ("a.parquet", b"PAR1 and no more", "16 bytes", "bad_parquet"),
         ("a.parquet", b"never was one", "does not begin with PAR1", "bad_parquet"),

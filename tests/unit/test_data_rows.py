@@ -1,10 +1,12 @@
 """Rows on disk: paged, searched, converted once, never half-written."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from studio.data import conversion
 from studio.data.rows import RowStore, file_sha256, open_rows
 from studio.errors import DataError
 
@@ -144,3 +146,101 @@ def test_a_text_files_way_of_splitting_is_noted(tmp_path: Path):
     store = open_rows([tmp_path / "a.txt", tmp_path / "b.txt"], tmp_path / "cache")
 
     assert store.notes == ("a.txt has no blank line: every line is a row.",)
+
+
+def test_lengths_are_the_characters_of_each_rows_values(tmp_path: Path):
+    rows: list[object] = [
+        {"a": "äöü", "b": None},
+        {"a": [{"x": "12"}, 345, True]},
+        {},
+        {"a": "😀\n"},
+        *({"a": "x" * n} for n in range(5000)),
+    ]
+    store = open_rows([write_lines(tmp_path / "a.jsonl", rows)], tmp_path / "cache")
+
+    assert store.lengths[:4].tolist() == [3, 9, 0, 2]
+    assert store.lengths[4:].tolist() == list(range(5000))
+    assert store.lengths.dtype == "int32"
+
+
+def test_long_rows_are_written_in_smaller_batches_and_found_by_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(conversion, "_BYTES_A_BATCH", 40_000)
+    rows: list[object] = [{"n": n, "text": "x" * 1000} for n in range(100)]
+    rows += [{"n": n} for n in range(100, 5000)]
+    store = open_rows([write_lines(tmp_path / "a.jsonl", rows)], tmp_path / "cache")
+
+    assert [len(chunk) for chunk in store.table.column("row").chunks][:2] == [40, 40]
+    places = [0, 39, 40, 41, 79, 80, 99, 100, 4999]
+    assert [store.row(n)["n"] for n in places] == places
+    assert [row["n"] for row in store.page(98, 4)] == [98, 99, 100, 101]
+
+
+class Cancelled(Exception):
+    """What a caller raises from the progress callback."""
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "json", "txt"])
+def test_raising_from_the_progress_callback_ends_the_conversion_and_leaves_nothing(
+    tmp_path: Path, ending: str
+):
+    path = tmp_path / f"a.{ending}"
+    if ending == "json":
+        path.write_text(json.dumps([{"n": n} for n in range(9000)]))
+    elif ending == "jsonl":
+        write_lines(path, [{"n": n} for n in range(9000)])
+    else:
+        path.write_text("n\n" + "1\n" * 9000)
+    seen: list[int] = []
+
+    def cancel(n: int) -> None:
+        seen.append(n)
+        if n > 5000:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        open_rows([path], tmp_path / "cache", cancel)
+
+    assert seen == [4096, 8192]
+    assert [one for one in (tmp_path / "cache").rglob("*") if one.is_file()] == []
+    n_rows = 9001 if ending == "txt" else 9000
+    assert len(open_rows([path], tmp_path / "cache")) == n_rows
+
+
+def test_files_opened_at_the_same_time_are_converted_once(tmp_path: Path):
+    path = write_lines(tmp_path / "a.jsonl", [{"n": n} for n in range(20_000)])
+    written: list[int] = []
+
+    def count(n: int) -> None:
+        if n:
+            written.append(n)
+
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(lambda _: open_rows([path], tmp_path / "cache", count), range(4)))
+
+    assert [len(store) for store in stores] == [20_000] * 4
+    assert written == [4096, 8192, 12288, 16384, 20000]
+
+
+def test_columns_are_those_of_all_rows_in_order_of_appearance(tmp_path: Path):
+    rows: list[object] = [{f"c{n}": n} for n in range(5000)]
+    store = open_rows([write_lines(tmp_path / "a.jsonl", rows)], tmp_path / "cache")
+    assert store.columns == tuple(f"c{n}" for n in range(5000))
+
+
+def test_a_note_of_the_reader_is_kept_with_the_rows(tmp_path: Path):
+    text = "q\n" + "Le café était fermé; où êtes-vous? Ça va très bien\n" * 9
+    (tmp_path / "a.csv").write_bytes(text.encode("cp1252"))
+    for _ in range(2):
+        store = open_rows([tmp_path / "a.csv"], tmp_path / "cache")
+        assert store.notes == ("a.csv is read as Windows-1252.",)
+
+
+def test_files_of_the_same_name_are_named_with_their_folders(tmp_path: Path):
+    paths = []
+    for folder in ("train", "test"):
+        (tmp_path / folder).mkdir()
+        paths.append(write_lines(tmp_path / folder / "a.jsonl", [{"x": folder}]))
+    store = open_rows(paths, tmp_path / "cache")
+    assert store.sources == (("train/a.jsonl", 1), ("test/a.jsonl", 1))

@@ -58,7 +58,7 @@ def trained(encoder: Encoder, example: Example) -> list[str]:
 @pytest.mark.parametrize(
     ("template", "origin"),
     [
-        ("", "'chatml' from the gallery, because the model brings none"),
+        ("", "'chatml' from the gallery, because the model brings none and knows <|im_start|>"),
         (UNMARKED_CHATML, "the model's own"),
         (MARKED_WITHOUT_STOP, "the model's own"),
     ],
@@ -213,7 +213,32 @@ def test_a_model_without_chatmls_tokens_gets_the_plain_template_and_says_so(tmp_
 
     assert made.template_origin == "'plain' from the gallery, because the model brings none"
     assert trained(made, made.encode_one(TALK)) == ["yes é</s>", "no</s>"]
-    assert template_choices(load_tokenizer(folder)) == ["zephyr", "alpaca", "vicuna", "plain"]
+    assert template_choices(load_tokenizer(folder)) == [
+        *("llama-2", "zephyr", "alpaca", "vicuna", "plain"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "name"),
+    [
+        (("<|im_start|>", "<|im_end|>"), "chatml"),
+        (("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), "llama-3"),
+        (("<start_of_turn>", "<end_of_turn>"), "gemma"),
+        (("<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>"), "deepseek"),
+        (("<|user|>", "<|assistant|>", "<|end|>"), "phi"),
+        (("[INST]", "[/INST]"), "mistral"),
+    ],
+)
+def test_a_model_without_a_template_gets_the_one_whose_tokens_it_knows(
+    tmp_path: Path, tokens: tuple[str, ...], name: str
+):
+    folder = byte_level(tmp_path / "m", specials=("<s>", "</s>", *tokens))
+    made = encoder_for(folder, DatasetRecipe(), 512)
+    assert made.template_origin == (
+        f"'{name}' from the gallery, because the model brings none and knows {tokens[0]}"
+    )
+    [first, second] = trained(made, made.encode_one(TALK))
+    assert ("yes é" in first, "no" in second) == (True, True)
 
 
 def test_the_recipes_template_wins(tmp_path: Path):
@@ -228,7 +253,7 @@ def test_the_recipes_template_wins(tmp_path: Path):
     ("wanted", "error", "code", "hint"),
     [
         ("chatmi", ConfigError, "unknown_template", "Did you mean chatml?"),
-        ("llama-3", TemplateError, "template_tokens", "chatml, zephyr"),
+        ("llama-3", TemplateError, "template_tokens", "chatml, qwen, llama-2"),
     ],
 )
 def test_a_template_that_cannot_be_used_is_refused(

@@ -7,7 +7,7 @@ import pytest
 from studio.data.messages import Message
 from studio.errors import TemplateError
 from studio.text.gallery import GALLERY
-from studio.text.template import ChatTemplate
+from studio.text.template import ChatTemplate, template_problem
 
 TALK = (
     Message("system", "S"),
@@ -69,6 +69,41 @@ GOLDEN = {
         [" A</s>", " B</s>"],
     ),
     "plain": ("<s>S\nQ\nA</s>R\nB</s>", "", ["A</s>", "B</s>"]),
+    "qwen": (
+        "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n"
+        "<|im_start|>assistant\nA<|im_end|>\n<|im_start|>user\nR<|im_end|>\n"
+        "<|im_start|>assistant\nB<|im_end|>\n",
+        "<|im_start|>assistant\n",
+        ["A<|im_end|>", "B<|im_end|>"],
+    ),
+    "llama-2": (
+        "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nQ [/INST] A </s><s>[INST] R [/INST] B </s>",
+        " [/INST]",
+        [" A </s>", " B </s>"],
+    ),
+    "mistral": (
+        "<s>[INST] S\n\nQ[/INST] A</s>[INST] R[/INST] B</s>",
+        "[/INST]",
+        [" A</s>", " B</s>"],
+    ),
+    "gemma": (
+        "<s><start_of_turn>user\nS\n\nQ<end_of_turn>\n<start_of_turn>model\nA<end_of_turn>\n"
+        "<start_of_turn>user\nR<end_of_turn>\n<start_of_turn>model\nB<end_of_turn>\n",
+        "<start_of_turn>model\n",
+        ["A<end_of_turn>", "B<end_of_turn>"],
+    ),
+    "phi": (
+        "<s><|system|>\nS<|end|>\n<|user|>\nQ<|end|>\n<|assistant|>\nA<|end|>\n"
+        "<|user|>\nR<|end|>\n<|assistant|>\nB<|end|>\n</s>",
+        "<|assistant|>\n",
+        ["A<|end|>", "B<|end|>"],
+    ),
+    "deepseek": (
+        "<s>S<｜User｜>Q<｜Assistant｜>A<｜end▁of▁sentence｜>"
+        "<｜User｜>R<｜Assistant｜>B<｜end▁of▁sentence｜>",
+        "<｜Assistant｜>",
+        ["A<｜end▁of▁sentence｜>", "B<｜end▁of▁sentence｜>"],
+    ),
 }
 
 
@@ -84,6 +119,71 @@ def test_a_gallery_template_writes_its_golden_text_and_marks_the_answers(name: s
     before = render(GALLERY[name].source, TALK[:4], True).text
     assert before.endswith(opening)
     assert text.startswith(before)
+
+
+TOOLS = ({"name": "f", "parameters": {"x": "int"}},)
+CALLS = (
+    Message("user", "Q"),
+    Message(
+        "assistant",
+        "",
+        tuple(
+            {"type": "function", "function": {"name": "f", "arguments": {"x": n}}} for n in (1, 2)
+        ),
+    ),
+    Message("tool", "one"),
+    Message("tool", "two"),
+    Message("assistant", "3"),
+)
+
+
+def test_qwen_writes_tools_calls_and_results():
+    rendered = render(GALLERY["qwen"].source, CALLS, tools=TOOLS)
+
+    assert rendered.text == (
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+        "\n\n# Tools\n\nYou may call one or more functions to assist with the user query."
+        "\n\nYou are provided with function signatures within <tools></tools> XML tags:\n<tools>\n"
+        '{"name": "f", "parameters": {"x": "int"}}\n</tools>\n\nFor each function call, return a '
+        "json object with function name and arguments within <tool_call></tool_call> XML tags:\n"
+        '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>'
+        "<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"
+        '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>\n'
+        '<tool_call>\n{"name": "f", "arguments": {"x": 2}}\n</tool_call><|im_end|>\n'
+        "<|im_start|>user\n<tool_response>\none\n</tool_response>\n"
+        "<tool_response>\ntwo\n</tool_response><|im_end|>\n<|im_start|>assistant\n3<|im_end|>\n"
+    )
+    said = [rendered.text[start:end] for start, end in rendered.spans or []]
+    assert [len(said), said[0][:11], said[1]] == [2, "<tool_call>", "3<|im_end|>"]
+
+
+def test_reasoning_is_there_under_both_of_its_names():
+    source = "{{ messages[0].thinking }} {{ messages[0].reasoning_content }}"
+    assert render(source, [Message("assistant", "a", reasoning="hm")]).text == "hm hm"
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("a\n{% for %}", (2, "Expected an expression, got 'end of statement block'.")),
+        ("{% if x %}\n\n", (1, None)),
+        ("\n{{ messages[0].nothing.more }}", (2, "'dict object' has no attribute 'nothing'.")),
+        ("{{ raise_exception('No system') }}", (1, "No system.")),
+        ("{{ messages[0].content }}", None),
+    ],
+)
+def test_what_is_wrong_with_a_template_is_told_by_line(source: str, problem):
+    found = template_problem(source, TALK, special_tokens=NAMES)
+    if problem is None or problem[1] is None:
+        assert (found is None) == (problem is None)
+        assert found is None or found[0] == problem[0]
+        return
+    assert found == problem
+
+
+def test_without_messages_only_the_writing_is_checked():
+    assert template_problem("{{ messages[0].nothing.more }}") is None
+    assert template_problem("{{ 1 +") == (1, "unexpected 'end of template'.")
 
 
 def test_a_model_without_bos_gets_none():

@@ -19,7 +19,22 @@ def test_ids_offsets_and_text_belong_together(tmp_path: Path):
     assert tokens.offsets == [(0, 4), (4, 5), (5, 6), (5, 6), (6, 16)]
     assert tokenizer.decode(tokens.ids) == "hell é<|im_end|>"
     assert tokenizer.decode(tokens.ids, skip_special_tokens=True) == "hell é"
-    assert tokenizer.encode_batch(["hell é<|im_end|>", ""])[0] == tokens
+    assert [tokens.span(i) for i in range(5)] == tokens.offsets
+    batch = tokenizer.encode_batch(["hell é<|im_end|>", ""])
+    assert [(one.ids, one.offsets) for one in batch] == [(tokens.ids, tokens.offsets), ([], [])]
+
+
+def test_the_first_token_from_a_character_on(tmp_path: Path):
+    tokens = load_tokenizer(byte_level(tmp_path / "m")).encode("hell é<|im_end|>")
+    # hell, blank, two bytes of é, the end of a turn; inside a token the next one counts.
+    assert [tokens.first_from(i) for i in (0, 1, 4, 5, 6, 7, 15, 16, 99)] == [
+        *(0, 1, 1, 2, 4, 5, 5, 5, 5),
+    ]
+
+
+def test_a_token_put_behind_the_text_stands_at_its_end(tmp_path: Path):
+    tokens = load_tokenizer(byte_level(tmp_path / "m")).encode("he").ended(262, 2)
+    assert (tokens.ids, tokens.offsets, tokens.span(1)) == ([257, 262], [(0, 2), (2, 2)], (2, 2))
 
 
 def test_bos_is_added_only_where_the_tokenizer_adds_it(tmp_path: Path):
