@@ -43,8 +43,18 @@ python launch.py [COMMAND] [options]
 
 Every command takes --workspace DIR and --json. More: python launch.py COMMAND --help"""
 COMMANDS = (
-    *("ui", "doctor", "data", "prepare", "synthesize", "train", "runs", "stop", "resume"),
-    *("chat", "export", "test"),
+    "ui",
+    "doctor",
+    "data",
+    "prepare",
+    "synthesize",
+    "train",
+    "runs",
+    "stop",
+    "resume",
+    "chat",
+    "export",
+    "test",
 )
 USAGE_ERROR = 2
 INTERRUPTED = 130

@@ -17,7 +17,6 @@ from studio.data.mending import rows_to_mend
 from studio.data.recipe import DatasetRecipe
 from studio.errors import DataError
 from studio.events import Event, read_events
-from studio.jobs import checkup_results
 from studio.jobs.checkup import (
     KIND,
     StoredCheckup,
@@ -25,7 +24,7 @@ from studio.jobs.checkup import (
     latest_checkup,
     load_checkup,
 )
-from studio.jobs.checkup_results import checkup_key
+from studio.jobs.checkup_results import checkup_key, checkup_speed
 from studio.jobs.job import Job, list_jobs, state_of
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
@@ -54,7 +53,7 @@ class Asked:
             raise DataError(
                 f"A maximum length of {max_length:,} tokens cannot be.",
                 "Set it on the Train tab.",
-                "max_length",
+                "config_problem",
             )
         return cls(str(asked["dataset"]), str(ModelRef.parse(str(asked["model"]))), max_length)
 
@@ -85,7 +84,7 @@ class CheckupLook:
             return self.current
         unedited = replace(self.dataset.recipe, edits=())
         now = checkup_key(unedited, self.asked.model, self.asked.max_length)
-        return getattr(self.result, "reading_key", "") == now
+        return self.result.reading_key == now
 
     @property
     def n_kept(self) -> int:
@@ -146,7 +145,7 @@ def look_at(workspace: Workspace, opener: Opener, asked: Asked) -> CheckupLook:
         result=result or latest_checkup(workspace, recipe),
         running=running[0] if running else None,
         ended=None if result or running else _ended(workspace, key),
-        speed=getattr(checkup_results, "checkup_speed", lambda _: None)(workspace),
+        speed=checkup_speed(workspace),
         n_characters=int(opened.characters.sum()),
     )
 

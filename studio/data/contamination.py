@@ -7,7 +7,6 @@ signs, a word of Chinese being about two.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -110,10 +109,10 @@ def _texts(
 
 
 def _whole(texts: Sequence[str]) -> Hashes:
-    """One number for all words of each text; 0 for a text too short to tell."""
-    words, starts = word_hashes(texts)
-    parts = [words[start:end] for start, end in pairwise(starts)]
-    found = [whole_hash(part) if len(part) >= _FEWEST_WORDS else 0 for part in parts]
+    """One number for each whole text; 0 for one too short to tell."""
+    _, starts = word_hashes(texts)
+    pairs = zip(texts, np.diff(starts), strict=True)
+    found = [whole_hash(text) if n >= _FEWEST_WORDS else 0 for text, n in pairs]
     return np.array(found, dtype=np.uint64)
 
 

@@ -90,11 +90,19 @@ def runs(words: Hashes, starts: Starts, n: int) -> tuple[Hashes, Starts]:
     return values * _MULTIPLIER, begins
 
 
-def whole_hash(words: Hashes) -> int:
-    """One number for a whole text by its words; 0 for no words."""
-    if not len(words):
-        return 0
-    return int.from_bytes(hashlib.blake2b(words.tobytes(), digest_size=8).digest()) or 1
+# What ends and parts sentences: at the ends of a word, and wherever it stands among signs that
+# are written without blanks. Inside a word it counts ("1.5" is not "15"), and so do signs of sums.
+_MARKS = ".,!?;:'\"\u00a1\u00bf\u2018\u2019\u201c\u201d\u2026"
+_WIDE_MARKS = re.compile("[\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f]")
+
+
+def whole_hash(text: str) -> int:
+    """One number for a whole text, whatever its case, blanks and sentence marks; 0 for a text of
+    nothing else."""
+    words = (word.strip(_MARKS) for word in _WIDE_MARKS.sub("", text.lower()).split())
+    plain = " ".join(word for word in words if word)
+    digest = hashlib.blake2b(plain.encode("utf-8", "replace"), digest_size=8).digest()
+    return (int.from_bytes(digest) or 1) if plain else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +116,7 @@ class Shingles:
     def of(cls, texts: Sequence[str], form: Hashes | None = None) -> "Shingles":
         """Every run of five words, without those of the rows' common `form`.
 
-        A text of few words, or of nothing but form, is one shingle: all its words.
+        A text of few words, or of nothing but form, is one shingle: all of it.
         """
         words, starts = word_hashes(texts)
         values, begins = runs(words, starts, N_WORDS)
@@ -117,14 +125,16 @@ class Shingles:
             values, begins = values[kept], np.concatenate([[0], np.cumsum(kept)])[begins]
         lengths, counts = np.diff(starts), np.diff(begins)
         alone = (lengths < FEWEST_WORDS) | (counts == 0)
-        sizes = np.where(alone, np.minimum(lengths, 1), counts)
+        wholes = {i: whole_hash(texts[i]) for i in np.flatnonzero(alone).tolist()}
+        sizes = np.where(alone, 0, counts)
+        sizes[[i for i, value in wholes.items() if value]] = 1
         ends = np.concatenate([[0], np.cumsum(sizes)])
         found = np.empty(ends[-1], dtype=np.uint64)
         source = np.repeat(~alone, counts)
         target = np.repeat(ends[:-1] - begins[:-1], counts) + np.arange(len(values))
         found[target[source]] = values[source]
-        for i in np.flatnonzero(alone & (lengths > 0)):
-            found[ends[i]] = whole_hash(words[starts[i] : starts[i + 1]])
+        for i, value in wholes.items():
+            found[ends[i] : ends[i] + sizes[i]] = value
         return cls(found, ends)
 
     def set_of(self, place: int) -> Hashes:

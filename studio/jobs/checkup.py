@@ -6,6 +6,7 @@ afterwards. Stopped or lost, it leaves nothing.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from studio.data.checkup import CheckupCancelled
@@ -108,6 +109,9 @@ def work(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, objec
     profile = found.profile
     facts = {
         "key": config["key"],
+        "reading_key": checkup_key(
+            replace(dataset.recipe, edits=()), config["model"], config["max_length"]
+        ),
         "model": config["model"],
         "max_length": config["max_length"],
         "n_rows": len(profile),

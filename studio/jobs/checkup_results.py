@@ -9,6 +9,7 @@ stay, so that the cache does not grow with every change.
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -28,6 +29,8 @@ from studio.settings import to_dict
 
 # Results that stay: of one dataset, and of all together.
 _OF_A_DATASET, _OF_ALL = 3, 24
+# In less time the start of a process counts for more than the rows.
+_SECONDS_TOLD = 5.0
 # Parts of a recipe that no check looks at.
 _UNUSED = ("schema_version", "origin", "balance", "mix", "files", "evaluation_files")
 
@@ -35,9 +38,11 @@ _UNUSED = ("schema_version", "origin", "balance", "mix", "files", "evaluation_fi
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StoredCheckup(Checkup):
     """A checkup with what it was made for, and how long it took; `created_at` in seconds since
-    the epoch."""
+    the epoch. `reading_key` is the key of the same rows without edits: while it stays, the rows
+    are read as they were."""
 
     key: str
+    reading_key: str = ""
     model: str
     max_length: int
     n_rows: int
@@ -107,6 +112,16 @@ def latest_checkup(workspace: Workspace, recipe: DatasetRecipe) -> StoredCheckup
     hashes = list(recipe.sha256) or [file_sha256(Path(name)) for name in recipe.files]
     kept = _kept(workspace, hashes)
     return _read(kept[0].parent) if kept else None
+
+
+def checkup_speed(workspace: Workspace) -> float | None:
+    """Characters a second of the newest kept result that took some seconds; None without one."""
+    for path in _kept(workspace):
+        with suppress(FileNotFoundError):
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            if facts["elapsed_seconds"] >= _SECONDS_TOLD and facts["n_characters"]:
+                return float(facts["n_characters"] / facts["elapsed_seconds"])
+    return None
 
 
 def _folder(workspace: Workspace, key: str) -> Path:

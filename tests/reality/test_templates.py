@@ -194,6 +194,8 @@ def test_gallery_templates_train_exactly_the_answer_on_a_real_tokenizer(name: st
 
     assert isinstance(example, Example)
     trained = [label for label in example.labels if label != IGNORE_INDEX]
-    assert encoder.tokenizer.decode(trained).strip() == "Yes.</s>"
+    said = encoder.tokenizer.decode(trained).strip()
+    # Llama 2's own template has a blank before the end token.
+    assert said == ("Yes. </s>" if name == "llama-2" else "Yes.</s>")
     assert example.input_ids[0] == 1
     assert example.input_ids.count(1) == 1

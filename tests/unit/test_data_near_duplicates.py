@@ -134,7 +134,12 @@ def test_texts_without_words_are_never_alike():
     texts = ["", "…", "!!!", "   "]
     assert found_in(texts) == {}
     assert Shingles.of(texts).bands().any() == np.False_
-    assert whole_hash(np.empty(0, np.uint64)) == 0
+    assert (whole_hash(" . "), whole_hash("")) == (0, 0)
+
+
+def test_sums_and_code_that_differ_in_a_sign_are_different_texts():
+    texts = ["What is 5 + 3?", "What is 5 - 3?", "a[0] = b", "a(0) = b", "1.5 m", "15 m", "1 5 m"]
+    assert found_in([*texts, "what is  5 + 3"]) == {7: (0, 1.0)}
 
 
 def test_progress_counts_the_rows_compared_and_may_end_it():

@@ -60,7 +60,7 @@ def test_an_unknown_command_is_refused_with_the_closest_one() -> None:
 
 
 def test_help_lists_every_command_and_prepares_nothing() -> None:
-    commands = re.search(r"COMMANDS = (\(.*\))", LAUNCH.read_text(encoding="utf-8"))
+    commands = re.search(r"COMMANDS = (\([^)]*\))", LAUNCH.read_text(encoding="utf-8"))
     assert commands is not None
     result = run_launch("--help")
     listed = re.findall(r"^  (\w+)  +\S", result.stdout, re.MULTILINE)
