@@ -27,19 +27,19 @@ in the folder .venv beside this file.
 
 python launch.py [COMMAND] [options]
 
-  ui        open the studio in the browser (also without any command)
-            --host --port --workspace --no-browser --password
-  doctor    what this machine has, and what is missing
-  data      FILE: look at a dataset as training will see it
-  prepare   DATASET --out FOLDER: split, balance and mix it; write it as files
-  synthesize DATASET --model M: let a model propose more rows, to be approved
-  train     CONFIG: train an adapter
-  runs      list the runs
-  stop      RUN: stop a run and keep what it has
-  resume    RUN: go on with a stopped or lost run
-  chat      TARGET --prompt TEXT: ask a run, a model folder or a .gguf
-  export    RUN --types Q4_K_M,Q8_0: write GGUF files for llama.cpp
-  test      run every check and test of this project
+  ui          open the studio in the browser (also without any command)
+              --host --port --workspace --no-browser --password
+  doctor      what this machine has, and what is missing
+  data        FILE: look at a dataset as training will see it
+  prepare     DATASET --out FOLDER: split, balance and mix it; write it as files
+  synthesize  DATASET --model M: let a model propose more rows, to be approved
+  train       CONFIG: train an adapter
+  runs        list the runs
+  stop        RUN: stop a run and keep what it has
+  resume      RUN: go on with a stopped or lost run
+  chat        TARGET --prompt TEXT: ask a run, a model folder or a .gguf
+  export      RUN --types Q4_K_M,Q8_0: write GGUF files for llama.cpp
+  test        run every check and test of this project
 
 Every command takes --workspace DIR and --json. More: python launch.py COMMAND --help"""
 COMMANDS = (

@@ -81,7 +81,8 @@ async function load() {
   });
   if (data === null) return;
   if (data.error) shown.replaceChildren(problemBox(data.error, data.fix));
-  else draw(data, fresh);
+  // What was typed while the answer was on its way stays.
+  else draw(data, fresh && !state.draft);
 }
 const later = paused(load);
 

@@ -91,7 +91,8 @@ async function load() {
   });
   if (data === null) return;
   if (data.error) saved.textContent = data.error;
-  else draw(data, fresh);
+  // What was typed while the answer was on its way stays.
+  else draw(data, fresh && !state.draft);
 }
 const later = paused(load);
 const refresh = () => {

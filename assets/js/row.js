@@ -16,7 +16,7 @@ const back = arrow("‹", "Previous row", -1);
 const on = arrow("›", "Next row", 1);
 const spaces = make("button", "s-button", "Show whitespace");
 spaces.type = "button";
-bar.append(name, where, back, on, make("span", "s-row-break"), spaces, editButtons);
+bar.append(name, where, back, on, make("span", "s-row-break"), editButtons, spaces);
 const body = make("div", "s-row-body");
 view.append(bar, editForm, body);
 element.replaceChildren(view);

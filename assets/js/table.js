@@ -213,7 +213,7 @@ const step = async (by, focus) => {
 let typing;
 search.addEventListener("input", () => {
   clearTimeout(typing);
-  typing = setTimeout(() => load(1), 200);
+  typing = setTimeout(() => load(1), 150);
 });
 search.addEventListener("keydown", (event) => {
   if (event.key === "Enter" || event.key === "ArrowDown") {

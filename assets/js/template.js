@@ -45,6 +45,7 @@ function marks() {
 const choose = (name) => {
   state.chosen = name !== OWN && isSource(name) ? OWN : name;
   if (state.chosen === OWN) {
+    writing.hidden = false;
     editor.value = state.draft ?? (isSource(state.kept) ? state.kept : (state.data || {}).source || "");
   } else if (state.chosen !== state.kept) {
     trigger("submit", { template: state.chosen });

@@ -83,7 +83,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return metaspace(tmp_path / "m", legacy=request.param.endswith("legacy"))
 
 
-@pytest.mark.parametrize("name", ["chatml", "llama-3", "zephyr", "alpaca", "vicuna", "plain"])
+@pytest.mark.parametrize("name", sorted(GALLERY))
 @pytest.mark.parametrize("talk", TALKS, ids=["short", "long"])
 def test_ids_and_labels_equal_transformers_assistant_mask(
     folder: Path, name: str, talk: Conversation

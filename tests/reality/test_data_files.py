@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from studio.data.checkup import checkup
 from studio.data.dataset import open_dataset
 from studio.data.messages import Conversation, Message, Preference
 from studio.data.recipe import DatasetRecipe
@@ -247,25 +246,6 @@ def test_preferences_keep_prompt_and_both_answers_apart(cache: Path):
     assert [m.role for m in (*sample.chosen, *sample.rejected)] == ["assistant", "assistant"]
     assert sample.chosen[0].content.startswith("That sounds like a fun and engaging idea!")
     assert sample.chosen != sample.rejected
-
-
-def codes(name: str, cache: Path) -> Counter[str]:
-    return Counter(finding.code for finding in checkup(opened(name, cache)))
-
-
-def test_the_checkup_counts_what_is_wrong_with_real_files(cache: Path):
-    assert codes("openai-cheat-sheet__toy_chat_fine_tuning.jsonl", cache) == {
-        "few_rows": 1,
-        "duplicate_row": 5,
-        "role_order": 3,
-    }
-    assert codes("xtuner__pretrain_example_data.jsonl", cache) == {
-        "few_rows": 1,
-        "unknown_role": 3,
-    }
-    assert codes("FastChat__dummy_conversation.json", cache)["role_order"] == 0
-    assert codes("LLaMA-Factory__kto_en_demo.json", cache)["bad_answers"] == 1
-    assert codes("big-list-of-naughty-strings__blns.json", cache)["empty_text"] == 2
 
 
 def test_search_in_a_real_file_finds_values_and_no_column_names(cache: Path):

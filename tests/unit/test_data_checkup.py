@@ -336,44 +336,6 @@ def test_even_classes_and_free_answers_are_no_imbalance(tmp_path: Path):
     assert of(findings(tmp_path, replies), "class_imbalance") == []
 
 
-EVALUATION = [
-    pair("Which planet of our sun has the most moons?", "Saturn"),
-    pair("Read this. " + LONG + " What did the children gather?", "chestnuts"),
-    pair("Why?", "Because."),
-]
-
-
-def test_rows_that_hold_part_of_an_evaluation_set_are_told(tmp_path: Path):
-    files = (write_rows(tmp_path / "test.jsonl", EVALUATION),)
-    rows = sound_but(
-        pair("which planet of our sun has the most moons", "Jupiter, I think."),
-        pair(
-            "Go on",
-            "Well: the children of the village walk there to gather chestnuts, to feed the goats",
-        ),  # fmt: skip
-        pair("Go on", "the children of the village walk there to gather chestnuts, to feed"),
-        pair("Why?", "Because of the rain."),
-    )
-    found = of(findings(tmp_path, rows, evaluation_files=files), "contaminated")
-    assert [(f.row, f.message) for f in found] == [
-        (1, "Row 1 asks the same as row 1 of test.jsonl."),
-        (2, "Row 2 shares a run of 13 words with row 2 of test.jsonl."),
-    ]
-
-
-def test_an_instruction_that_the_whole_evaluation_set_repeats_is_no_contamination(tmp_path: Path):
-    form = "Answer the following question with a single letter and say nothing else at all please: "
-    files = (write_rows(tmp_path / "e.jsonl", [pair(f"{form} {i} {i}?", "A") for i in range(20)]),)
-    rows = sound_but(pair(f"{form} what is new?", "B"))
-    assert of(findings(tmp_path, rows, evaluation_files=files), "contaminated") == []
-
-
-def test_a_missing_evaluation_file_stops_the_checkup(tmp_path: Path):
-    with pytest.raises(DataError) as caught:
-        findings(tmp_path, SOUND, evaluation_files=(str(tmp_path / "gone.jsonl"),))
-    assert caught.value.code == "file_not_found"
-
-
 def test_the_profile_has_a_line_for_every_kept_row(tmp_path: Path):
     rows = [
         {"messages": [{"role": "system", "content": "s"}, *turns("user", "assistant")["messages"]]},
