@@ -22,7 +22,7 @@ onFigures(({ dataset, answer }) => {
     const line = make("div", "s-balance-line");
     line.append(
       make("span", "s-balance-name", value || "(no value)"),
-      barOf("before", before, most, `${count(before)} before`),
+      barOf("before", before, most, weighted ? rowsWord(before) : `${count(before)} before`),
       weighted
         ? make("span", "s-note", `each counts ${weight} ×`)
         : barOf("after", after, most, `${count(after)} after`),

@@ -13,7 +13,7 @@ bar.append(make("span"));
 const notes = make("div", "s-list");
 const tools = make("div", "s-actions");
 const list = make("ul", "s-proposals");
-const foot = make("div", "s-table-foot s-note");
+const foot = make("div", "s-proposal-foot s-note");
 const empty = make("p", "s-note", "No proposals yet. What a model proposes appears here, marked where it is empty or says nothing new; only what you approve becomes a row, marked as synthetic.");
 element.replaceChildren(status, bar, notes, empty, tools, list, foot);
 

@@ -189,7 +189,7 @@ def test_proposals_are_asked_for_the_rows_that_the_table_shows(
     _shape(page, users_file)
     page.locator("#data-views").get_by_role("tab", name="Rows").click()
     page.get_by_label("Search all columns").fill("19 plus")
-    expect(page.locator(".s-table-foot")).to_contain_text("1 of 20 rows")
+    expect(page.locator("#data-table .s-table-foot")).to_contain_text("1 of 20 rows")
     _open(page)
     page.get_by_label("Those the table shows").check()
     page.get_by_role("button", name="Sampling").click()

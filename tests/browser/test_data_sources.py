@@ -50,7 +50,7 @@ def test_several_files_become_one_dataset_and_the_notes_of_the_readers_are_shown
     done = page.locator("#intake .s-finding.good")
     expect(done).to_contain_text("poems.txt and 1 more is read: 4 rows")
     expect(done).to_contain_text("poems.txt has no blank line: every line is a row.")
-    expect(page.locator(".s-table-foot")).to_contain_text("4 rows")
+    expect(page.locator("#data-table .s-table-foot")).to_contain_text("4 rows")
 
 
 def test_a_folder_is_read_with_its_sub_folders_and_says_first_that_it_is_one(
