@@ -130,7 +130,7 @@ class Intakes:
             "what": intake.what,
             "n_rows": intake.n_rows,
             "words": intake.words,
-            "time": duration(seconds),
+            "time": duration(seconds) if running or seconds >= 1 else "under a second",
             "dataset": intake.dataset,
             "notes": list(intake.notes[:_MOST_NOTES]),
             "n_more_notes": max(len(intake.notes) - _MOST_NOTES, 0),

@@ -49,6 +49,7 @@ def build_sources(page: Page) -> None:
                     info="Your own, the newest first; then the samples.",
                     elem_id="dataset-chooser",
                 )
+                _build_remove(page)
             files = _files_control()
             with gr.Column(scale=4, min_width=260):
                 path = gr.Textbox(
@@ -66,7 +67,7 @@ def build_sources(page: Page) -> None:
             parts=("elements",),
             server_functions=[look, cancel],
         )
-        _build_strip(page)
+        _build_samples(page)
     _connect_bringing(page, intakes, files, path, add, follow)
     _connect_meaning(path, meaning)
     _connect_chooser(page, chooser)
@@ -87,15 +88,20 @@ def _files_control() -> gr.File:
         )
 
 
-def _build_strip(page: Page) -> None:
-    """The samples, and the button that removes a dataset of one's own."""
+def _build_samples(page: Page) -> None:
     samples = [entry for entry in list_datasets(page.workspace) if entry.bundled]
+    if not samples:
+        return
     with gr.Row(elem_classes="s-strip"):
-        if samples:
-            static('<span class="s-note">Samples</span>')
+        static('<span class="s-note">Samples</span>')
         for entry in samples:
             sample = gr.Button(entry.name, size="sm", scale=0, min_width=0)
             sample.click(lambda chosen=entry.id: chosen, None, page.dataset, **_TELLING)
+
+
+def _build_remove(page: Page) -> None:
+    """The button that removes a dataset of one's own, and the two that ask back."""
+    with gr.Row(elem_classes="s-strip"):
         remove = gr.Button("Remove this dataset", size="sm", scale=0, visible=False)
         yes = gr.Button("Remove for good", variant="stop", size="sm", scale=0, visible=False)
         no = gr.Button("Keep it", size="sm", scale=0, visible=False)

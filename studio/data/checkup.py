@@ -168,11 +168,12 @@ def conclude(
 def _about_all(dataset: Dataset, figures: RowFigures) -> list[Finding]:
     found = [_noted(note) for note in dataset.rows.notes]
     if len(dataset) < FEW_ROWS:
+        few = "is only 1 row" if len(dataset) == 1 else f"are only {len(dataset):,} rows"
         found.append(
             Finding(
                 "few_rows",
                 None,
-                f"There are only {len(dataset):,} rows; some hundreds can do, 1,000 are better.",
+                f"There {few}; some hundreds can do, 1,000 are better.",
                 "Add rows if you can, and watch the validation loss for overfitting.",
             )
         )
