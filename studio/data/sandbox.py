@@ -208,6 +208,9 @@ def _check_name(name: Any) -> None:
         raise jinja2.exceptions.SecurityError(f"a namespace takes no name like {name!r}")
 
 
+_DICT_ATTRIBUTES = frozenset(dir(dict))
+
+
 class Sandbox(ImmutableSandboxedEnvironment):
     """The environment of transformers' apply_chat_template, on a meter."""
 
@@ -224,6 +227,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.globals["dict"] = _Dict()
         self.globals["namespace"] = _Namespace
         self.globals["raise_exception"] = raise_exception
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """As jinja does it, attribute first, then key; `message.role` of a plain dict without
+        raising on the way: templates do little else."""
+        if type(obj) is dict and attribute in obj and attribute not in _DICT_ATTRIBUTES:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
 
     def call_binop(
         self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any

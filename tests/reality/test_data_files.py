@@ -16,7 +16,7 @@ from studio.data.sources import find_files
 if "STUDIO_REALDATA" not in os.environ:
     pytest.skip("STUDIO_REALDATA does not name the folder of real files", allow_module_level=True)
 
-DATASETS = Path(os.environ["STUDIO_REALDATA"]) / "datasets"
+DATASETS = Path(os.environ["STUDIO_REALDATA"]).resolve() / "datasets"
 
 PAIR = ("prompt", "completion")
 # file: (layout, rows, the mapping's columns in the order of the layout's parts)
