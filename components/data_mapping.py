@@ -23,7 +23,6 @@ LAYOUT = "template"
 N_ROWS = 3
 _CELL_CHARACTERS = 90
 _SHOWN_CHARACTERS = 1500
-_ROLES = {"system": "system", "prompt": "user", "completion": "assistant"}
 
 
 def build_mapping(page: Page, opener: Opener) -> gr.HTML:

@@ -62,11 +62,6 @@ class Wanted:
         order = "row" if self.order.endswith("tokens") else self.order
         return Wanted(self.query, filters, order)
 
-    @property
-    def is_all(self) -> bool:
-        """Whether it is every row, as it comes."""
-        return self == Wanted()
-
 
 def _plain(value: Any) -> Any:
     """A filter's value: a text, or (from, to) of which either may be None."""

@@ -69,11 +69,3 @@ def _listen(
         record.write(line)
         record.flush()
         on_line(line.rstrip())
-
-
-def last_lines(log: Path, n_lines: int) -> str:
-    """The last lines of a log that say something; "" where there is no log."""
-    if not log.exists():
-        return ""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join([line.rstrip() for line in lines if line.strip()][-n_lines:])

@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from studio.data.dataset import open_dataset
 from studio.data.recipe import DatasetRecipe
 from studio.engine.train_data import load_data
 from studio.engine.train_run import Training
@@ -20,6 +21,7 @@ from studio.jobs.worker import StopRequested
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.settings import to_dict
+from studio.text.examples import Example, encoder_for
 from studio.training.config import AdapterSettings, RunConfig, TrainSettings
 
 CHATML = (
@@ -205,3 +207,17 @@ def train_here() -> Callable[..., Job]:
         return job
 
     return train
+
+
+@pytest.fixture(params=["llama", "gpt2"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.getfixturevalue(f"{request.param}_folder")
+    return path
+
+
+@pytest.fixture
+def examples(run_config: RunConfig, llama_folder: Path, workspace: Workspace) -> list[Example]:
+    """The first six rows as the Encoder makes them."""
+    dataset = open_dataset(run_config.dataset, workspace.cache_dir)
+    encoder = encoder_for(llama_folder, dataset.recipe, 256)
+    return [encoder.encode_one(sample) for _, sample in dataset.samples(range(6))]  # type: ignore[arg-type]

@@ -40,20 +40,6 @@ from studio.training.config import AdapterSettings, RunConfig
 ADAPTER = AdapterSettings(r=4, lora_alpha=8)
 
 
-@pytest.fixture(params=["llama", "gpt2"])
-def folder(request: pytest.FixtureRequest) -> Path:
-    path: Path = request.getfixturevalue(f"{request.param}_folder")
-    return path
-
-
-@pytest.fixture
-def examples(run_config: RunConfig, llama_folder: Path, workspace: Workspace) -> list[Example]:
-    """The first six rows as the Encoder makes them."""
-    dataset = open_dataset(run_config.dataset, workspace.cache_dir)
-    encoder = encoder_for(llama_folder, dataset.recipe, 256)
-    return [encoder.encode_one(sample) for _, sample in dataset.samples(range(6))]  # type: ignore[arg-type]
-
-
 def plain_loss(model: Any, examples: Sequence[Example]) -> float:
     """Mean over all labelled tokens by the model's own loss, one example at a time."""
     total, count = 0.0, 0

@@ -10,7 +10,6 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from studio.data.dataset import open_dataset
 from studio.data.recipe import DatasetRecipe
 from studio.engine.batches import flatten, n_targets, pad, total_weight
 from studio.engine.batches_attention import use_flat_batches
@@ -21,21 +20,8 @@ from studio.errors import StudioError
 from studio.events import EventWriter, read_events
 from studio.jobs.job import Job
 from studio.paths import Workspace
-from studio.text.examples import IGNORE_INDEX, Example, encoder_for
+from studio.text.examples import IGNORE_INDEX, Example
 from studio.training.config import RunConfig
-
-
-@pytest.fixture(params=["llama", "gpt2"])
-def folder(request: pytest.FixtureRequest) -> Path:
-    path: Path = request.getfixturevalue(f"{request.param}_folder")
-    return path
-
-
-@pytest.fixture
-def examples(run_config: RunConfig, llama_folder: Path, workspace: Workspace) -> list[Example]:
-    dataset = open_dataset(run_config.dataset, workspace.cache_dir)
-    encoder = encoder_for(llama_folder, dataset.recipe, 256)
-    return [encoder.encode_one(sample) for _, sample in dataset.samples(range(6))]  # type: ignore[arg-type]
 
 
 def weighed(examples: Sequence[Example]) -> list[Example]:

@@ -31,11 +31,6 @@ def data(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "workspace")
-
-
 def test_prepare_writes_the_parts_of_a_runs_settings(
     tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -11,19 +11,6 @@ from components.data_figures import look
 from components.data_open import dataset_opener
 from studio.data.library import add_dataset
 from studio.paths import Workspace
-from tests.unit.text_folders import UNMARKED_CHATML, byte_level
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "workspace")
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> str:
-    folder = byte_level(tmp_path / "model", chat_template=UNMARKED_CHATML)
-    (folder / "config.json").write_text("{}", "utf-8")
-    return str(folder)
 
 
 @pytest.fixture

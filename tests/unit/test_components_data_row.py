@@ -15,7 +15,6 @@ from studio.data.messages import Conversation, Message
 from studio.data.recipe import Edit
 from studio.paths import Workspace
 from studio.text.examples import IGNORE_INDEX
-from tests.unit.text_folders import UNMARKED_CHATML, byte_level
 
 Show = Callable[..., dict[str, Any]]
 TWO_TURNS = [
@@ -24,18 +23,6 @@ TWO_TURNS = [
     {"role": "user", "content": "more"},
     {"role": "assistant", "content": "two"},
 ]
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "workspace")
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> str:
-    folder = byte_level(tmp_path / "model", chat_template=UNMARKED_CHATML)
-    (folder / "config.json").write_text("{}", "utf-8")
-    return str(folder)
 
 
 @pytest.fixture

@@ -13,22 +13,9 @@ from components.data_table import ROWS_A_PAGE, filters_reader, rows_reader
 from studio.data.library import add_dataset, load_recipe, save_recipe
 from studio.data.recipe import Edit
 from studio.paths import Workspace
-from tests.unit.text_folders import UNMARKED_CHATML, byte_level
 
 Ask = Callable[..., dict[str, Any]]
 WORDS = ("apple", "Pear", "fig", "plum", "quince")
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "workspace")
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> str:
-    folder = byte_level(tmp_path / "model", chat_template=UNMARKED_CHATML)
-    (folder / "config.json").write_text("{}", "utf-8")
-    return str(folder)
 
 
 @pytest.fixture

@@ -33,11 +33,6 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "workspace")
-
-
-@pytest.fixture
 def asked(tmp_path: Path) -> Path:
     """20 questions of 5 users, 4 each in a row; 16 are easy and 4 are hard."""
     rows = [

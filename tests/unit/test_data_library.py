@@ -22,11 +22,6 @@ from studio.paths import Workspace
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return Workspace.open(tmp_path / "workspace")
-
-
-@pytest.fixture
 def brought(tmp_path: Path) -> Path:
     path = tmp_path / "My data (1).csv"
     path.write_text("text,label\nhello,greeting\n")
