@@ -16,16 +16,16 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from components.compare_tab import build_compare
-from components.data_sources import dataset_name
-from components.data_tab import build_data
+from components.data.sources import dataset_name
+from components.data.tab import build_data
 from components.export_tab import build_export
 from components.handlers import log_to, show_errors
 from components.header import build_header
 from components.page import Page
-from components.runs_tab import build_runs
+from components.runs.tab import build_runs
 from components.security import LOCAL_NAMES, LocalOnly
 from components.theme import studio_theme
-from components.train_tab import build_train
+from components.train.tab import build_train
 from studio.environment.llama import start_llama_build
 from studio.environment.ports import free_port
 from studio.errors import SetupError, StudioError

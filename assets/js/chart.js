@@ -1,6 +1,6 @@
 // Draws one run and asks the studio for its new points. This is the body of gr.HTML's js_on_load:
 // `element`, `props`, `server`, `trigger` and `watch` are given. Numbers, words and layout come
-// from Python (components/chart.py, components/live_run.py); nothing is computed here.
+// from Python (components/runs/chart.py, components/runs/live.py); nothing is computed here.
 
 const ACTIVE_MS = 1000;
 const IDLE_MS = 5000;

@@ -1,4 +1,4 @@
-// The table of all runs. Rows are words made in Python (components/run_history.py); the script
+// The table of all runs. Rows are words made in Python (components/runs/history.py); the script
 // asks for them every three seconds while the table is on screen, and says which one was picked.
 
 const EVERY_MS = 3000;

@@ -11,8 +11,8 @@ import yaml
 from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError
 from studio.paths import write_json, write_text
-from studio.settings import from_dict, to_dict
-from studio.training.config import RunConfig
+from studio.settings import to_dict
+from studio.training.config import RunConfig, read_config
 
 
 def read_config_file(path: Path) -> RunConfig:
@@ -28,7 +28,7 @@ def read_config_file(path: Path) -> RunConfig:
             "Write one setting a line, such as 'model: starter'.",
             "config_unreadable",
         )
-    config = from_dict(RunConfig, values, path.name)
+    config = read_config(values, path.name)
     folder = path.resolve().parent
     return replace(
         config, dataset=config.dataset.resolved(folder), model=_absolute(config.model, folder)

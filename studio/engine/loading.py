@@ -1,19 +1,17 @@
-"""Model folders → models in memory: the base, a fresh adapter beside it, or a trained one.
+"""Model folders → models in memory: the base alone, or with a trained adapter on it.
 
 The first torch of the whole way. Weights come from safetensors only and code from nobody: a
 folder that brings its own Python is refused.
 """
 
 import os
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -21,7 +19,6 @@ from transformers.utils import logging as transformers_logging
 
 from studio.errors import ModelError
 from studio.models.facts import read_facts
-from studio.training.config import AdapterSettings
 
 # Above this relative error a fast mode is not FP32 any more; FP32 itself has about 2e-7 here.
 MATMUL_ERROR_LIMIT = 1e-5
@@ -119,21 +116,6 @@ def _keep_linear_in_bf16(model: PreTrainedModel) -> None:
                 parameter.data = parameter.data.to(torch.bfloat16)
             elif isinstance(module, nn.Embedding) or parameter.ndim == 1:
                 parameter.data = parameter.data.float()
-
-
-def lora_config(settings: AdapterSettings, linear_names: Sequence[str]) -> LoraConfig:
-    """peft's config; without `target_modules` in `settings` all of `linear_names` are targets."""
-    values = asdict(settings)
-    values["target_modules"] = sorted(settings.target_modules or linear_names)
-    return LoraConfig(task_type="CAUSAL_LM", **values)
-
-
-def attach_adapter(
-    model: PreTrainedModel, settings: AdapterSettings, linear_names: Sequence[str], seed: int
-) -> PeftModel:
-    """A fresh adapter beside every target: A random from `seed`, B zero, both FP32."""
-    torch.manual_seed(seed)
-    return get_peft_model(model, lora_config(settings, linear_names))
 
 
 def load_tuned(base: PreTrainedModel, adapter_dir: Path) -> PeftModel:

@@ -9,8 +9,7 @@ from studio.errors import JobError, ModelError
 from studio.jobs.job import Job, list_jobs
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
-from studio.settings import from_dict
-from studio.training.config import RunConfig
+from studio.training.config import read_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +85,7 @@ def _run_target(job: Job) -> ChatTarget:
             "no_adapter",
         )
     values = job.config()
-    config = from_dict(RunConfig, values, f"config.json of '{job.name}'")
+    config = read_config(values, f"config.json of '{job.name}'")
     return ChatTarget(
         kind="run",
         name=job.name,

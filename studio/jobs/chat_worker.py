@@ -22,7 +22,7 @@ from studio.jobs.chat_target import ChatTarget
 from studio.jobs.sampling import Sampling
 
 if TYPE_CHECKING:
-    from studio.engine.chat import AnswerStream, ChatModel, StreamStep
+    from studio.engine.chat.model import AnswerStream, ChatModel, StreamStep
 
 Line = dict[str, Any]
 
@@ -175,7 +175,7 @@ def main() -> int:
     line = pipe.commands.get()
     target = ChatTarget(**{key: value for key, value in line.items() if key != "op"})
     pipe.say("phase", name="loading libraries")
-    from studio.engine.chat import load_chat  # noqa: PLC0415  (torch)
+    from studio.engine.chat.model import load_chat  # noqa: PLC0415  (torch)
 
     try:
         pipe.say("phase", name="loading model")

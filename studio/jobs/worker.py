@@ -81,15 +81,15 @@ def _hold_patiently(path: Path) -> Iterator[IO[str] | None]:
 def _work(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, object]:
     """What the kind of job asks for; gives the values of its `finished` event."""
     if job.kind == "train":
-        from studio.engine.train import run_training  # noqa: PLC0415  (torch)
+        from studio.engine.training.entry import run_training  # noqa: PLC0415  (torch)
 
         return run_training(job, workspace, events)
     if job.kind == "export":
-        from studio.engine.export import run_export  # noqa: PLC0415  (torch)
+        from studio.engine.export.entry import run_export  # noqa: PLC0415  (torch)
 
         return run_export(job, workspace, events)
     if job.kind == "synthesis":
-        from studio.engine.synthesize import run_synthesis  # noqa: PLC0415  (torch or llama.cpp)
+        from studio.engine.chat.synthesize import run_synthesis  # noqa: PLC0415  (torch or llama.cpp)
 
         return run_synthesis(job, workspace, events)
     if job.kind == "checkup":

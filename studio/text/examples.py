@@ -51,6 +51,10 @@ class Example:
     truncated: bool = False
     weights: list[float] | None = None
 
+    @property
+    def n_tokens(self) -> int:
+        return len(self.input_ids)
+
 
 @dataclass(frozen=True)
 class PreferenceExample:
@@ -60,6 +64,11 @@ class PreferenceExample:
     chosen_ids: list[int]
     rejected_ids: list[int]
     truncated: bool = False
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of both answers, each with the prompt."""
+        return 2 * len(self.prompt_ids) + len(self.chosen_ids) + len(self.rejected_ids)
 
     @property
     def chosen(self) -> Example:

@@ -7,11 +7,7 @@ with its fix; an empty list means go.
 from studio.models.facts import ModelFacts
 from studio.settings import Problem, bounds_problems
 from studio.training.config import RunConfig
-
-_LAYOUTS_OF = {
-    "sft": ("messages", "sharegpt", "alpaca", "prompt_completion", "kto", "text", "template"),
-    "dpo": ("preference",),
-}
+from studio.training.methods import METHODS
 
 
 def check(config: RunConfig, facts: ModelFacts, n_train_rows: int) -> list[Problem]:
@@ -21,6 +17,8 @@ def check(config: RunConfig, facts: ModelFacts, n_train_rows: int) -> list[Probl
         *bounds_problems(config.dataset, "dataset."),
         *bounds_problems(config.adapter, "adapter."),
         *bounds_problems(config.training, "training."),
+        *bounds_problems(config.preference, "preference."),
+        *bounds_problems(config.grpo, "grpo."),
     ]
     found += _target_problems(config, facts)
     found += _data_problems(config, n_train_rows)
@@ -67,23 +65,24 @@ def _data_problems(config: RunConfig, n_train_rows: int) -> list[Problem]:
             )
         ]
     recipes = [config.dataset, *(part.recipe for part in config.dataset.mix)]
-    if config.method == "dpo" and any(recipe.balance == "weights" for recipe in recipes):
+    weighed = any(recipe.balance == "weights" for recipe in recipes)
+    if weighed and config.method not in ("sft", "pretrain"):
         return [
             Problem(
                 field="dataset.balance",
-                message="Method dpo compares two answers of a row and cannot weigh rows.",
+                message=f"Method {config.method} compares answers and cannot weigh rows.",
                 fix="Set Balance to oversample or undersample.",
             )
         ]
-    allowed = _LAYOUTS_OF.get(config.method, ())
-    if config.method in _LAYOUTS_OF and config.dataset.layout not in allowed:
+    method = METHODS.get(config.method)
+    if method and config.dataset.layout not in method.layouts:
         return [
             Problem(
                 field="method",
                 message=f"Method {config.method} cannot use rows of layout "
-                f"'{config.dataset.layout}'.",
-                fix=f"It takes: {', '.join(allowed)}. Change the method, or the layout on the "
-                "Data tab.",
+                f"'{config.dataset.layout}'. {method.missing}",
+                fix=f"It takes: {', '.join(method.layouts)}. Change the method, or the layout on "
+                "the Data tab.",
             )
         ]
     return []

@@ -5,62 +5,20 @@ Knobs carry the libraries' own argument names, so translation to peft and transf
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from studio.data.recipe import DatasetRecipe
-from studio.settings import knob
+from studio.settings import from_dict, knob
+from studio.training.adapter import AdapterSettings
+from studio.training.methods import METHODS, GrpoSettings, PreferenceSettings
 
-METHODS = ("sft", "dpo")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdapterSettings:
-    """A LoRA: W + scaling * B @ A beside every chosen linear layer."""
-
-    r: int = knob(
-        16,
-        "Adapter rank (r)",
-        "Size of the update. 8 to 32 suits most tasks; more can learn more and costs memory.",
-        min=1,
-        max=512,
-        step=1,
-        level="basic",
-    )
-    lora_alpha: int = knob(
-        32,
-        "Adapter strength (alpha)",
-        "How strongly the update counts: it is scaled by alpha / r. Twice the rank is usual.",
-        min=1,
-        max=1024,
-        step=1,
-        level="basic",
-    )
-    lora_dropout: float = knob(
-        0.0,
-        "Adapter dropout",
-        "Share of the adapter's input switched off at random while training.",
-        min=0.0,
-        max=0.9,
-        step=0.01,
-    )
-    target_modules: tuple[str, ...] = ()
-    use_rslora: bool = knob(
-        False, "Rank-stabilized scaling (rsLoRA)", "Scale by alpha / sqrt(r): steadier above r=64."
-    )
-    use_dora: bool = knob(
-        False,
-        "Weight-decomposed LoRA (DoRA)",
-        "Also trains each layer's magnitude: a little better at low rank, slower.",
-    )
-
-    @property
-    def scaling(self) -> float:
-        """Factor on the update B @ A: lora_alpha / r, or lora_alpha / sqrt(r) with rsLoRA.
-
-        Source: Hu et al. 2021 (arXiv 2106.09685) section 4.1; Kalajdzievski 2023
-        (arXiv 2312.03732).
-        """
-        return self.lora_alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
+SCHEMA_VERSION = 2
+OPTIMIZERS = (
+    *("adamw_torch", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit"),
+    *("adafactor", "lion_32bit", "lion_8bit", "sgd"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +92,14 @@ class TrainSettings:
         "How the learning rate falls after the warm-up.",
         choices=("linear", "cosine", "constant", "warmup_stable_decay"),
     )
+    optim: str = knob(
+        "adamw_torch",
+        "Optimizer",
+        "adamw_torch suits nearly everything. adamw_8bit and paged_adamw_8bit keep its memory in 8 "
+        "bits; adafactor and sgd need almost none; lion moves by signs alone and wants a tenth of "
+        "the learning rate.",
+        choices=OPTIMIZERS,
+    )
     weight_decay: float = knob(
         0.0, "Weight decay", "Pulls the adapter towards zero.", min=0.0, max=1.0, step=0.01
     )
@@ -146,8 +112,33 @@ class TrainSettings:
     max_grad_norm: float = knob(
         1.0, "Gradient clipping", "Longer gradients are shortened to this.", min=0.001, max=1000.0
     )
+    neftune_noise_alpha: float = knob(
+        0.0,
+        "Noise on the input (NEFTune)",
+        "Random noise on the embeddings while training; 5 to 15 can make answers less stiff. 0 is "
+        "off.",
+        min=0.0,
+        max=100.0,
+    )
+    label_smoothing_factor: float = knob(
+        0.0,
+        "Label smoothing",
+        "Spreads this share of each target over the whole vocabulary: less sure of itself.",
+        min=0.0,
+        max=0.5,
+        step=0.01,
+    )
     group_by_length: bool = knob(
         True, "Group by length", "Rows of like length share a batch: less padding, faster."
+    )
+    max_tokens_per_pass: int = knob(
+        0,
+        "Tokens per pass",
+        "A batch with more tokens goes through the model in several passes: the same result, less "
+        "memory. 0 lets the studio choose.",
+        min=0,
+        max=10_000_000,
+        unit="tokens",
     )
     gradient_checkpointing: bool = knob(
         False,
@@ -159,6 +150,12 @@ class TrainSettings:
         "Precision",
         "Number format of the arithmetic. Auto takes BF16 where the hardware is fast at it.",
         choices=("auto", "fp32", "bf16"),
+    )
+    eval_strategy: str = knob(
+        "steps",
+        "Validate by",
+        "steps: as often as said below. epoch: whenever all rows have been seen.",
+        choices=("steps", "epoch"),
     )
     eval_steps: int = knob(
         0,
@@ -176,12 +173,27 @@ class TrainSettings:
         max=10_000_000,
         unit="steps",
     )
-    beta: float = knob(
-        0.1,
-        "Preference strength (beta)",
-        "DPO only: how close the tuned model stays to the base; less lets it move further.",
-        min=0.001,
+    early_stopping_patience: int = knob(
+        0,
+        "Stop early after",
+        "Ends the run when the validation loss has not improved this many times in a row. 0 is "
+        "off.",
+        min=0,
+        max=1000,
+        step=1,
+        unit="validations",
+    )
+    early_stopping_threshold: float = knob(
+        0.0,
+        "Improvement that counts",
+        "By how much the validation loss must fall to count as better.",
+        min=0.0,
         max=10.0,
+    )
+    keep_best: bool = knob(
+        False,
+        "Keep the best",
+        "The result is the model at the lowest validation loss, not the one at the last step.",
     )
     seed: int = knob(
         42, "Seed", "The same seed and settings give the same run.", min=0, max=2**31 - 1
@@ -208,16 +220,48 @@ class TrainSettings:
 class RunConfig:
     """Everything a run depends on; two equal configs on one machine give the same adapter."""
 
-    schema_version: int = 1
+    schema_version: int = SCHEMA_VERSION
     name: str = ""
     model: str = "starter"
+    # A run ("id" or "id@step" for one of its checkpoints) or an adapter's folder to go on from.
+    start_adapter: str = ""
     dataset: DatasetRecipe = field(default_factory=DatasetRecipe)
     method: str = knob(
         "sft",
         "Method",
-        "sft learns to give the answers; dpo learns to prefer chosen over rejected answers.",
-        choices=METHODS,
+        "What the model learns from. The line below says what it is for and what it needs.",
+        choices=tuple(METHODS),
         level="basic",
     )
     adapter: AdapterSettings = field(default_factory=AdapterSettings)
     training: TrainSettings = field(default_factory=TrainSettings)
+    preference: PreferenceSettings = field(default_factory=PreferenceSettings)
+    grpo: GrpoSettings = field(default_factory=GrpoSettings)
+
+
+# The parts of a run's settings that have knobs of their own, by their key.
+SECTIONS: dict[str, type] = {
+    "adapter": AdapterSettings,
+    "training": TrainSettings,
+    "preference": PreferenceSettings,
+    "grpo": GrpoSettings,
+}
+
+
+def read_config(values: Mapping[str, Any], place: str) -> RunConfig:
+    """A RunConfig from plain values read at `place`, also of an earlier schema.
+
+    Raises: ConfigError naming the first unknown key or wrong type.
+    """
+    return from_dict(RunConfig, _migrated(values), place)
+
+
+def _migrated(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Version 1 had beta among the training settings."""
+    values = dict(values)
+    training = values.get("training")
+    if values.get("schema_version", 1) < SCHEMA_VERSION and isinstance(training, Mapping):
+        values["training"] = {name: value for name, value in training.items() if name != "beta"}
+        if "beta" in training:
+            values["preference"] = {"beta": training["beta"], **values.get("preference", {})}
+    return {**values, "schema_version": SCHEMA_VERSION}

@@ -11,7 +11,8 @@ from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError, DataError
 from studio.paths import Workspace
 from studio.settings import from_dict, knobs
-from studio.training.config import AdapterSettings, RunConfig, TrainSettings
+from studio.training.adapter import AdapterSettings
+from studio.training.config import RunConfig, TrainSettings
 
 SETTINGS = (AdapterSettings, TrainSettings, DatasetRecipe, RunConfig)
 

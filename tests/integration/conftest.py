@@ -13,8 +13,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from studio.data.dataset import open_dataset
 from studio.data.recipe import DatasetRecipe
-from studio.engine.train_data import load_data
-from studio.engine.train_run import Training
+from studio.engine.training.data import load_data
+from studio.engine.training.run import Training
 from studio.events import EventWriter
 from studio.jobs.job import Job, create_job
 from studio.jobs.worker import StopRequested
@@ -22,7 +22,8 @@ from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.settings import to_dict
 from studio.text.examples import Example, encoder_for
-from studio.training.config import AdapterSettings, RunConfig, TrainSettings
+from studio.training.adapter import AdapterSettings
+from studio.training.config import RunConfig, TrainSettings
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"

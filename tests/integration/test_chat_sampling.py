@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from studio.engine.sampling import draw, new_generator
+from studio.engine.chat.sampling import draw, new_generator
 from studio.errors import StudioError
 from studio.jobs.sampling import Sampling
 

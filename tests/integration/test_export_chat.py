@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from studio.data.messages import Message
-from studio.engine.export_texts import texts_for_model
-from studio.engine.llama_chat import LlamaChat
+from studio.engine.chat.llama import LlamaChat
+from studio.engine.export.texts import texts_for_model
 from studio.errors import ModelError
 from studio.jobs.sampling import Sampling
 from tests.integration.export_models import byte_level, save_model, sentencepiece

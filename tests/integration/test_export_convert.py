@@ -9,19 +9,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from studio.engine import gguf_convert
-from studio.engine.export_checks import (
+from studio.engine.chat.llama import open_llama, read_value
+from studio.engine.export import convert as gguf_convert
+from studio.engine.export.checks import (
     check_file,
     check_logits,
     check_prompt,
     check_tokens,
     model_logits,
 )
-from studio.engine.export_texts import texts_for_model
-from studio.engine.gguf_convert import clean_name, fits_f16, n_embedding_rows, write_gguf
-from studio.engine.gguf_tokenizer import plain_template, read_vocabulary
-from studio.engine.gguf_vocabulary import Proof, prove_vocabulary
-from studio.engine.llama_chat import open_llama, read_value
+from studio.engine.export.convert import clean_name, fits_f16, n_embedding_rows, write_gguf
+from studio.engine.export.texts import texts_for_model
+from studio.engine.export.tokenizer import plain_template, read_vocabulary
+from studio.engine.export.vocabulary import Proof, prove_vocabulary
 from studio.errors import ExportError, ModelError
 from tests.integration.export_models import byte_level, save_model
 

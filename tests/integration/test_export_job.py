@@ -12,9 +12,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from studio.data.messages import Message
-from studio.engine import export, export_checks
-from studio.engine.export import run_export
-from studio.engine.llama_chat import LlamaChat
+from studio.engine.chat.llama import LlamaChat
+from studio.engine.export import checks as export_checks
+from studio.engine.export import entry as export
+from studio.engine.export.entry import run_export
 from studio.errors import ExportError, JobError, StudioError
 from studio.events import EventWriter, read_events
 from studio.jobs.export import export_sizes, start_export

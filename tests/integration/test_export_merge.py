@@ -10,10 +10,10 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from studio.engine import merge
-from studio.engine.export_checks import check_merge, model_logits
-from studio.engine.export_texts import texts_for_model
-from studio.engine.merge import merge_adapter
+from studio.engine.export import merge
+from studio.engine.export.checks import check_merge, model_logits
+from studio.engine.export.merge import merge_adapter
+from studio.engine.export.texts import texts_for_model
 from studio.errors import ExportError
 from tests.integration.export_models import CHATML, save_model
 

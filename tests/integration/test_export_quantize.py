@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from studio.engine.export_texts import texts_for_model
-from studio.engine.gguf_convert import n_embedding_rows, write_gguf
-from studio.engine.gguf_tokenizer import read_vocabulary
-from studio.engine.quantize import (
+from studio.engine.export.convert import n_embedding_rows, write_gguf
+from studio.engine.export.quantize import (
     FTYPES,
     bits_per_weight,
     block_counts,
     quantize,
     quantize_here,
 )
+from studio.engine.export.texts import texts_for_model
+from studio.engine.export.tokenizer import read_vocabulary
 from studio.errors import ExportError
 from studio.jobs.worker import StopRequested
 from studio.models.gguf_sizes import EXPORT_TYPES, predicted_sizes

@@ -12,7 +12,7 @@ import pytest
 
 from studio.data.prepared import prepare
 from studio.data.recipe import DatasetRecipe, MixPart
-from studio.engine.train_data import TokenRows, TrainData, load_data
+from studio.engine.training.data import TokenRows, TrainData, load_data
 from studio.errors import ConfigError
 from studio.events import EventWriter, read_events
 from studio.jobs.job import Job

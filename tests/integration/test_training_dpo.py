@@ -1,4 +1,4 @@
-"""Preference training through TRL on our own ids: loss, rewards, stop and resume."""
+"""Preference training on our own ids: loss, rewards, stop and resume."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,8 @@ import pytest
 
 from studio.data.dataset import open_dataset
 from studio.data.recipe import DatasetRecipe
-from studio.engine.dpo import PairTrainer, collate_pairs
+from studio.engine.training.batches import pad
+from studio.engine.training.preference import PairTrainer, both_answers
 from studio.events import Event, read_events
 from studio.jobs.job import Job
 from studio.jobs.process import wait_until_ended
@@ -77,22 +78,20 @@ def test_the_loss_sees_the_encoders_ids_and_labels(
 ) -> None:
     seen: list[dict[str, Any]] = []
 
-    def spy(self: PairTrainer, model: Any, inputs: dict[str, Any], *args: Any) -> Any:
+    def spy(self: PairTrainer, model: Any, batch: dict[str, Any]) -> Any:
         if model.training:
-            seen.append(inputs)
-        return compute(self, model, inputs, *args)
+            seen.append(batch)
+        return compute(self, model, batch)
 
-    compute = PairTrainer._compute_loss
-    monkeypatch.setattr(PairTrainer, "_compute_loss", spy)
+    compute = PairTrainer.summed_loss
+    monkeypatch.setattr(PairTrainer, "summed_loss", spy)
     training = replace(dpo_config.training, num_train_epochs=1.0)
     train_here(workspace, replace(dpo_config, training=training))
     got = []
     for batch in seen:
-        for ids, mask, completion in zip(
-            batch["input_ids"], batch["attention_mask"], batch["completion_mask"], strict=True
-        ):
-            keep = mask.bool()
-            got.append((ids[keep].tolist(), completion[keep].tolist()))
+        lengths = list(batch["segment_lengths"])
+        parts = (batch[name][0].split(lengths) for name in ("input_ids", "labels"))
+        got += [(ids.tolist(), labels.tolist()) for ids, labels in zip(*parts, strict=True)]
     dataset = open_dataset(dpo_config.dataset, workspace.cache_dir)
     encoder = encoder_for(Path(dpo_config.model), dataset.recipe, 256)
     wanted = []
@@ -100,17 +99,16 @@ def test_the_loss_sees_the_encoders_ids_and_labels(
         pair = encoder.encode(sample)
         assert isinstance(pair, PreferenceExample)
         for example in (pair.chosen, pair.rejected):
-            wanted.append((example.input_ids, [int(n != -100) for n in example.labels]))
+            wanted.append((example.input_ids, example.labels))
     assert sorted(got) == sorted(wanted)
 
 
 def test_a_batch_holds_all_chosen_then_all_rejected_answers() -> None:
-    batch = collate_pairs(
-        [PreferenceExample([1, 2], [3], [4, 5]), PreferenceExample([6], [7, 8], [9])]
-    )
+    pairs = [PreferenceExample([1, 2], [3], [4, 5]), PreferenceExample([6], [7, 8], [9])]
+    batch = pad(both_answers(pairs))
     assert batch["input_ids"].tolist() == [[1, 2, 3, 0], [6, 7, 8, 0], [1, 2, 4, 5], [6, 9, 0, 0]]
-    assert batch["completion_mask"].tolist() == [
-        [0, 0, 1, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 1, 0, 0],
+    assert batch["labels"].tolist() == [
+        [-100, -100, 3, -100], [-100, 7, 8, -100], [-100, -100, 4, 5], [-100, 9, -100, -100],
     ]  # fmt: skip
     assert batch["attention_mask"].tolist() == [
         [1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 0, 0],

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from studio.engine.checkpoints import newest_complete
+from studio.engine.training.checkpoints import newest_complete
 from studio.errors import ConfigError, DataError, JobError
 from studio.events import Event, read_events
 from studio.jobs.job import Job, create_job, state_of

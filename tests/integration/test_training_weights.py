@@ -11,11 +11,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from studio.data.recipe import DatasetRecipe
-from studio.engine.batches import flatten, n_targets, pad, total_weight
-from studio.engine.batches_attention import use_flat_batches
 from studio.engine.loading import load_base
-from studio.engine.train_data import TokenRows, load_data
-from studio.engine.train_sft import SftTrainer, summed_loss
+from studio.engine.training.attention import use_flat_batches
+from studio.engine.training.batches import flatten, n_targets, pad
+from studio.engine.training.data import TokenRows, load_data
+from studio.engine.training.sft import SftTrainer, summed_loss, weight_of
 from studio.errors import StudioError
 from studio.events import EventWriter, read_events
 from studio.jobs.job import Job
@@ -65,8 +65,8 @@ def test_the_weighted_loss_equals_the_sum_by_hand(
     with torch.no_grad():
         loss = float(summed_loss(model, batch))
 
-    assert total_weight(batch) == pytest.approx(weight, rel=1e-6)
-    assert loss / total_weight(batch) == pytest.approx(total / weight, abs=1e-5)
+    assert weight_of(given) == pytest.approx(weight, rel=1e-6)
+    assert loss / weight_of(given) == pytest.approx(total / weight, abs=1e-5)
     assert total / weight != pytest.approx(by_hand(model, examples)[0] / n_targets(batch), abs=1e-4)
 
 
@@ -85,7 +85,7 @@ def test_weights_of_one_give_the_same_loss_bit_for_bit(
         losses = [summed_loss(model, collate(given)) for given in (examples, ones)]
 
     assert torch.equal(*losses)
-    assert total_weight(collate(ones)) == total_weight(collate(examples)) == n_targets(pad(ones))
+    assert weight_of(ones) == weight_of(examples) == n_targets(pad(ones))
 
 
 def test_a_token_of_weight_two_counts_as_the_example_twice(
@@ -97,7 +97,7 @@ def test_a_token_of_weight_two_counts_as_the_example_twice(
 
     def mean(given: list[Example]) -> float:
         with torch.no_grad():
-            return float(summed_loss(model, pad(given))) / total_weight(pad(given))
+            return float(summed_loss(model, pad(given))) / weight_of(given)
 
     assert mean([double, second]) == pytest.approx(mean([first, first, second]), abs=1e-6)
 
@@ -118,15 +118,12 @@ def test_gradients_of_accumulated_batches_are_those_of_one(
     llama_folder: Path, examples: list[Example]
 ) -> None:
     given = weighed(examples)
-    trainer = object.__new__(SftTrainer)
 
     def gradient(groups: list[list[Example]]) -> torch.Tensor:
         model = load_base(llama_folder)
         model.requires_grad_(True)
-        batches = [pad(group) for group in groups]
-        whole = trainer._get_num_items_in_batch(batches, torch.device("cpu"))
-        for batch in batches:
-            trainer.compute_loss(model, batch, num_items_in_batch=whole).backward()
+        for group in groups:
+            (summed_loss(model, pad(group)) / weight_of(given)).backward()
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
     one, three = gradient([given]), gradient([given[:2], given[2:4], given[4:]])
@@ -205,12 +202,12 @@ def test_class_weights_reach_the_loss(
     )
     config = replace(config, training=replace(config.training, max_steps=2))
     seen: list[float] = []
-    plain = SftTrainer._get_num_items_in_batch
+    plain = SftTrainer.total_weight
 
-    def spy(self: SftTrainer, batches: list[dict[str, Any]], device: torch.device) -> Any:
-        seen.extend(float(w) for b in batches if "weights" in b for w in b["weights"].unique())
-        return plain(self, batches, device)
+    def spy(self: SftTrainer, rows: list[Example]) -> float:
+        seen.extend(max(row.weights) for row in rows if row.weights is not None)
+        return plain(self, rows)
 
-    monkeypatch.setattr(SftTrainer, "_get_num_items_in_batch", spy)
+    monkeypatch.setattr(SftTrainer, "total_weight", spy)
     train_here(workspace, config)
     assert max(seen) == pytest.approx(7 * min(seen), rel=1e-3)

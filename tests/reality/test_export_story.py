@@ -10,13 +10,13 @@ import gguf
 import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from studio.engine.export import run_export
-from studio.engine.export_checks import check_prompt, check_tokens
-from studio.engine.export_texts import texts_for_model
-from studio.engine.gguf_convert import n_embedding_rows, rope_factors, write_gguf
-from studio.engine.gguf_tokenizer import read_vocabulary
-from studio.engine.gguf_vocabulary import prove_vocabulary
-from studio.engine.llama_chat import LlamaChat, open_llama
+from studio.engine.chat.llama import LlamaChat, open_llama
+from studio.engine.export.checks import check_prompt, check_tokens
+from studio.engine.export.convert import n_embedding_rows, rope_factors, write_gguf
+from studio.engine.export.entry import run_export
+from studio.engine.export.texts import texts_for_model
+from studio.engine.export.tokenizer import read_vocabulary
+from studio.engine.export.vocabulary import prove_vocabulary
 from studio.events import EventWriter
 from studio.jobs.job import create_job
 from studio.jobs.sampling import Sampling

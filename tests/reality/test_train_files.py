@@ -11,7 +11,8 @@ from studio.jobs.process import wait_until_ended
 from studio.jobs.train import start_run
 from studio.paths import Workspace
 from studio.results.runs import summarize
-from studio.training.config import AdapterSettings, RunConfig, TrainSettings
+from studio.training.adapter import AdapterSettings
+from studio.training.config import RunConfig, TrainSettings
 
 if "STUDIO_REALDATA" not in os.environ:
     pytest.skip("STUDIO_REALDATA does not name the folder of real files", allow_module_level=True)

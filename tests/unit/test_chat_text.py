@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from studio.engine.chat_text import IncrementalDecoder
+from studio.engine.chat.decoding import IncrementalDecoder
 
 
 def decode_bytes(ids: Sequence[int]) -> str:

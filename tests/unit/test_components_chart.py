@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from components.chart import DARK, LIGHT, chart_spec, figure, plotly_script
-from components.live_run import TRACE_NAMES, LiveRuns
+from components.runs.chart import DARK, LIGHT, chart_spec, figure, plotly_script
+from components.runs.live import TRACE_NAMES, LiveRuns
 from studio.events import EventWriter
 from studio.jobs.job import Job, create_job
 from studio.jobs.lock import hold

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from components.data_changes import changes_words, check_place, edit_key
-from components.data_edit import Box, boxes, edited_recipe, value_from
-from components.data_findings import (
+from components.data.changes import changes_words, check_place, edit_key
+from components.data.edit import Box, boxes, edited_recipe, value_from
+from components.data.findings import (
     EXAMPLES,
     Group,
     change_of,
@@ -18,7 +18,7 @@ from components.data_findings import (
     plain,
     summary_words,
 )
-from components.data_progress import Asked, seconds_left
+from components.data.progress import Asked, seconds_left
 from studio.data.dataset import Dataset, open_dataset
 from studio.data.findings import Finding
 from studio.data.recipe import DatasetRecipe, Edit

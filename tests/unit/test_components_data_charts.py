@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from components.data_charts import charts_reader
-from components.data_figures import look
-from components.data_open import dataset_opener
+from components.data.charts import charts_reader
+from components.data.figures import look
+from components.data.open import dataset_opener
 from studio.data.library import add_dataset
 from studio.paths import Workspace
 

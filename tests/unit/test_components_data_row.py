@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from components.data_open import dataset_opener
-from components.data_row import row_reader
+from components.data.open import dataset_opener
+from components.data.row import row_reader
 from studio.data.library import add_dataset, load_recipe, save_recipe
 from studio.data.messages import Conversation, Message
 from studio.data.recipe import Edit

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from components.data_open import Opener, dataset_opener
-from components.data_table import ROWS_A_PAGE, filters_reader, rows_reader
+from components.data.open import Opener, dataset_opener
+from components.data.table import ROWS_A_PAGE, filters_reader, rows_reader
 from studio.data.library import add_dataset, load_recipe, save_recipe
 from studio.data.recipe import Edit
 from studio.paths import Workspace

@@ -9,9 +9,9 @@ from components.chat_room import Answers
 from components.chat_stream import Board, PaneState, checked_prompt, note_of, with_question
 from components.export_table import build_words, types_value
 from components.exports_list import check_words, exported_file, seconds_left
-from components.run_card import head_html, remarks_html, settings_html
-from components.run_history import COLUMNS, history_row
 from components.run_picker import is_usable
+from components.runs.card import head_html, remarks_html, settings_html
+from components.runs.history import COLUMNS, history_row
 from components.suggestions import suggest
 from components.wording import STATES, duration, model_name, size
 from studio.data.recipe import DatasetRecipe
@@ -25,7 +25,8 @@ from studio.paths import Workspace
 from studio.results.exports import ExportCheck, read_export
 from studio.results.runs import summarize
 from studio.settings import knobs, to_dict
-from studio.training.config import AdapterSettings, RunConfig, TrainSettings
+from studio.training.adapter import AdapterSettings
+from studio.training.config import RunConfig, TrainSettings
 
 
 @pytest.fixture

@@ -8,19 +8,19 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from components.data_intake import Intakes
-from components.data_keep import keep
-from components.data_mapping import braced, starting_templates, with_templates
-from components.data_mix import part_of, with_mix
-from components.data_open import dataset_opener
-from components.data_phrasings import phrasing_reader, with_phrasings
-from components.data_prepare import figures_of, is_group, leaks, suspects
-from components.data_proposals import seconds_left
-from components.data_reading import changed
-from components.data_shape import reshaped
-from components.data_sources import source_meaning
-from components.data_synthesis import shown_rows
-from components.data_template import check_template, marked_runs, title_of
+from components.data.intake import Intakes
+from components.data.keep import keep
+from components.data.mapping import braced, starting_templates, with_templates
+from components.data.mix import part_of, with_mix
+from components.data.open import dataset_opener
+from components.data.phrasings import phrasing_reader, with_phrasings
+from components.data.prepare import figures_of, is_group, leaks, suspects
+from components.data.proposals import seconds_left
+from components.data.reading import changed
+from components.data.shape import reshaped
+from components.data.sources import source_meaning
+from components.data.synthesis import shown_rows
+from components.data.template import check_template, marked_runs, title_of
 from studio.data.dataset import open_dataset
 from studio.data.library import add_dataset, list_datasets, load_recipe
 from studio.data.prepared import prepare

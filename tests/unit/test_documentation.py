@@ -11,11 +11,11 @@ from launch import COMMANDS
 from studio import errors
 from studio.data.recipe import DatasetRecipe
 from studio.settings import knobs
-from studio.training.config import AdapterSettings, RunConfig, TrainSettings
+from studio.training.config import SECTIONS, RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PYTHON_FILES = sorted([*ROOT.glob("studio/**/*.py"), *ROOT.glob("components/*.py")])
+PYTHON_FILES = sorted([*ROOT.glob("studio/**/*.py"), *ROOT.glob("components/**/*.py")])
 # Not raised as a StudioError with a code of its own.
 _WRITTEN_ELSEWHERE = {"config", "unexpected", "python_too_old", "unknown_command", "usage"}
 
@@ -81,12 +81,13 @@ def test_the_readme_tree_equals_the_disk() -> None:
         assert (ROOT / place).is_dir(), f"{place} is in the tree, not on the disk"
 
 
-@pytest.mark.parametrize("settings", [RunConfig, DatasetRecipe, AdapterSettings, TrainSettings])
-def test_every_knob_stands_in_the_readme_with_its_default(settings: type) -> None:
+PARTS = {"": RunConfig, "dataset.": DatasetRecipe, **{f"{k}.": v for k, v in SECTIONS.items()}}
+
+
+@pytest.mark.parametrize("prefix", PARTS)
+def test_every_knob_stands_in_the_readme_with_its_default(prefix: str) -> None:
     rows = {row[0]: row[1] for row in _table("A run as a file") if len(row) > 2}
-    section = {"RunConfig": "", "DatasetRecipe": "dataset.", "AdapterSettings": "adapter."}
-    prefix = section.get(settings.__name__, "training.")
-    for item in knobs(settings):
+    for item in knobs(PARTS[prefix]):
         default = f"`{item.default}`" if item.default != "" else ""
         assert rows.get(f"`{prefix}{item.name}`") == default, f"{prefix}{item.name}"
 

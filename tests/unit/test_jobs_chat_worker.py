@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from studio.engine.chat import StreamStep, context_full
+from studio.engine.chat.model import StreamStep, context_full
 from studio.jobs.chat_worker import Pipe, Server
 from studio.jobs.sampling import Sampling
 

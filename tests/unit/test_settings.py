@@ -7,7 +7,8 @@ import pytest
 from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError
 from studio.settings import bounds_problems, from_dict, knob, knobs, to_dict
-from studio.training.config import AdapterSettings, RunConfig, TrainSettings
+from studio.training.adapter import AdapterSettings
+from studio.training.config import RunConfig, TrainSettings
 
 SETTINGS = (RunConfig, DatasetRecipe, AdapterSettings, TrainSettings)
 

@@ -6,8 +6,9 @@ import pytest
 
 from studio.data.recipe import DatasetRecipe
 from studio.models.facts import LinearKind, ModelFacts
+from studio.training.adapter import AdapterSettings
 from studio.training.check import check
-from studio.training.config import AdapterSettings, RunConfig, TrainSettings
+from studio.training.config import RunConfig, TrainSettings
 
 FACTS = ModelFacts(
     architecture="LlamaForCausalLM",

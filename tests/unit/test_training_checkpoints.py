@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.engine.checkpoints import (
+from studio.engine.training.checkpoints import (
     COMPLETE,
     MANIFEST,
     REQUIRED,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from studio.training.config import AdapterSettings, TrainSettings
+from studio.training.adapter import AdapterSettings
+from studio.training.config import TrainSettings
 
 
 @pytest.mark.parametrize(("use_rslora", "scaling"), [(False, 2.0), (True, 8.0)])

@@ -1,0 +1,98 @@
+"""One run in words: its head, what went wrong and what to do, every setting. HTML, escaped."""
+
+from typing import Any
+
+from components.wording import model_name, state_html, text, when
+from studio.data.recipe import DatasetRecipe
+from studio.events import Event
+from studio.jobs.job import Job, log_tail
+from studio.results.runs import RunSummary
+from studio.settings import knobs
+from studio.training.adapter import AdapterSettings
+from studio.training.config import RunConfig, TrainSettings
+
+_LOST_LINES = 8
+_SECTIONS: tuple[tuple[str, type, str], ...] = (
+    ("", RunConfig, "Model and method"),
+    ("dataset", DatasetRecipe, "Data"),
+    ("adapter", AdapterSettings, "Adapter"),
+    ("training", TrainSettings, "Training"),
+)
+_PLAIN_LABELS = {
+    "name": "Name",
+    "model": "Base model",
+    "files": "Files",
+    "sha256": "Checksums (SHA-256)",
+    "mapping": "Columns",
+    "target_modules": "Target layers",
+}
+
+
+def head_html(run: RunSummary) -> str:
+    """Name, state, and what was trained on what, when."""
+    parts = [model_name(run.model), run.method.upper(), run.dataset, when(run.created_at)]
+    facts = " · ".join(text(part) for part in parts if part)
+    return (
+        f'<div class="run-head"><h2>{text(run.name)}</h2>{state_html(run.state)}'
+        f'<p class="s-note">{facts}</p></div>'
+    )
+
+
+def remarks_html(job: Job, run: RunSummary, warnings: list[Event]) -> str:
+    """Warnings and the reason of a bad end, each with its fix; "" where there is nothing."""
+    items = [
+        _finding("warn", "Warning", str(event.get("message", "")), str(event.get("fix", "")))
+        for event in _newest_of_each(warnings)
+    ]
+    if run.error:
+        word = "Lost" if run.state == "lost" else "Failed"
+        lines = log_tail(job, _LOST_LINES) if run.state == "lost" else ""
+        items.append(_finding("bad", word, run.error.message, run.error.fix, lines))
+    return f'<ul class="s-list" aria-label="Remarks on this run">{"".join(items)}</ul>' * bool(
+        items
+    )
+
+
+def _newest_of_each(warnings: list[Event]) -> list[Event]:
+    """A warning that came a hundred times is said once, as it was said last."""
+    return list(
+        {str(event.get("code", event.get("message"))): event for event in warnings}.values()
+    )
+
+
+def _finding(kind: str, word: str, message: str, fix: str, lines: str = "") -> str:
+    end = f"<pre>{text(lines)}</pre>" if lines else ""
+    return (
+        f'<li class="s-finding {kind}"><b>{word}:</b> {text(message)}<p>{text(fix)}</p>{end}</li>'
+    )
+
+
+def settings_html(config: dict[str, Any]) -> str:
+    """Every setting of a run's config.json, in people's words with the name in code beside."""
+    return "".join(
+        _section(title, cls, config.get(key, {}) if key else config)
+        for key, cls, title in _SECTIONS
+    )
+
+
+def _section(title: str, cls: type, values: dict[str, Any]) -> str:
+    labels = {**_PLAIN_LABELS, **{knob.name: knob.label for knob in knobs(cls)}}
+    rows = "".join(
+        f"<div><dt>{text(labels[name])} <code>{text(name)}</code></dt>"
+        f"<dd>{text(_plain(value))}</dd></div>"
+        for name, value in values.items()
+        if name in labels
+    )
+    return f'<h3 class="run-settings-title">{text(title)}</h3><dl class="run-settings">{rows}</dl>'
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value) or "–"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {item}" for key, item in value.items()) or "–"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value) if value != "" else "–"

@@ -1,0 +1,193 @@
+"""What the chart's script asks for each second: new points, measures and words of one run.
+
+In: {job, since, n_shown} from the page. Out: plain JSON. Everything is read from the run's
+folder; what is kept here between two looks can be rebuilt from it, so a restart changes nothing.
+"""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from components.wording import duration, number, state_word
+from studio.errors import JobError
+from studio.events import Event, EventReader
+from studio.jobs.job import ACTIVE, ENDED, Job, State, find_job
+from studio.paths import Workspace
+from studio.results.runs import RunSummary, summarize
+from studio.training.curves import MAX_POINTS, CurveFollower, CurveUpdate
+
+# The traces of the figure in components/runs/chart.py, in its order.
+TRACE_NAMES = ("loss", "loss_smoothed", "eval_loss", "learning_rate", "grad_norm")
+_KEPT_RUNS = 8
+_MORE_THAN_DRAWN = 2 * MAX_POINTS
+
+
+@dataclass
+class Remarks:
+    """The facts of a run that its summary and its curves leave out."""
+
+    phase: str = ""
+    warnings: list[Event] = field(default_factory=list)
+    evals: dict[int, float] = field(default_factory=dict)
+    smoothed: float | None = None
+
+    def add(self, events: list[Event]) -> None:
+        """Take in more events, in their order."""
+        for event in events:
+            kind = event["event"]
+            if kind == "phase":
+                self.phase = str(event["name"])
+            elif kind == "warning":
+                self.warnings.append(event)
+            elif kind == "eval" and event.get("eval_loss") is not None:
+                self.evals[event["step"]] = event["eval_loss"]
+            elif kind == "resumed":
+                self.evals = {s: loss for s, loss in self.evals.items() if s <= event["step"]}
+
+    @property
+    def best_eval(self) -> tuple[int, float] | None:
+        """Step and value of the lowest validation loss so far."""
+        return min(self.evals.items(), key=lambda item: item[1]) if self.evals else None
+
+
+class _Followed:
+    """One run between two looks; `look` is safe from several threads (several windows)."""
+
+    def __init__(self, job: Job) -> None:
+        self.curves = CurveFollower(job.events_path)
+        self.reader = EventReader(job.events_path)
+        self.remarks = Remarks()
+        self.lock = threading.Lock()
+
+    def look(self, since: int, generation: int) -> tuple[CurveUpdate, Remarks]:
+        with self.lock:
+            self.remarks.add(self.reader.read())
+            update = self.curves.update(since, generation)
+            values = [v for v in update.traces["loss_smoothed"].values if v is not None]
+            if values:
+                self.remarks.smoothed = values[-1]
+            return update, self.remarks
+
+
+class LiveRuns:
+    """Answers the chart of every window; keeps the folds of the runs looked at last."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._runs: OrderedDict[str, _Followed] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def poll(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to one look; a run that is gone gives an empty picture, not an error."""
+        job_id = str(request.get("job", ""))
+        try:
+            job = find_job(self.workspace, job_id, "train")
+        except JobError:
+            return _nothing(job_id)
+        since, generation = _place(request)
+        update, remarks = self._followed(job).look(since, generation)
+        return _answer(summarize(job), update, remarks)
+
+    def warnings(self, job: Job) -> list[Event]:
+        """What the run warned of so far."""
+        return list(self._followed(job).look(0, 0)[1].warnings)
+
+    def _followed(self, job: Job) -> _Followed:
+        with self._lock:
+            if job.id not in self._runs:
+                self._runs[job.id] = _Followed(job)
+            self._runs.move_to_end(job.id)
+            while len(self._runs) > _KEPT_RUNS:
+                self._runs.popitem(last=False)
+            return self._runs[job.id]
+
+
+def _place(request: dict[str, Any]) -> tuple[int, int]:
+    """Where the page stands; (0, 0), the whole run, when it says so or shows too many points."""
+    since = request.get("since")
+    if not isinstance(since, list) or len(since) != 2:
+        return 0, 0
+    if not all(isinstance(part, int) for part in (*since, request.get("n_shown", 0))):
+        return 0, 0
+    return (0, 0) if request.get("n_shown", 0) > _MORE_THAN_DRAWN else (since[0], since[1])
+
+
+def _answer(run: RunSummary, update: CurveUpdate, remarks: Remarks) -> dict[str, Any]:
+    return {
+        "job": run.id,
+        "state": run.state,
+        "active": run.state in ACTIVE,
+        "signature": f"{run.state} {len(remarks.warnings)}",
+        "reset": update.replace,
+        "since": [update.since, update.generation],
+        "points": [
+            [list(update.traces[name].steps), list(update.traces[name].values)]
+            for name in TRACE_NAMES
+        ],
+        "metrics": metrics(run, remarks),
+        "progress": min(run.step / run.n_steps, 1.0) if run.n_steps else 0.0,
+        "phase": _phase(run.state, remarks.phase),
+        "aloud": _aloud(run, remarks),
+    }
+
+
+def _nothing(job_id: str) -> dict[str, Any]:
+    return {
+        "job": job_id,
+        "state": "queued",
+        "active": False,
+        "signature": "gone",
+        "reset": True,
+        "since": [0, 0],
+        "points": [[[], []] for _ in TRACE_NAMES],
+        "metrics": [],
+        "progress": 0.0,
+        "phase": "This run is no longer in the workspace.",
+        "aloud": "No run",
+    }
+
+
+def metrics(run: RunSummary, remarks: Remarks) -> list[dict[str, str]]:
+    """The metric strip: label, value and a small note each, as words."""
+    best = remarks.best_eval
+    ended = run.state in ENDED
+    speed = run.tokens_per_second
+    return [
+        _metric("Train loss (smoothed)", number(remarks.smoothed)),
+        _metric(
+            "Best validation loss",
+            number(best[1] if best else None),
+            f"at step {best[0]:,}" if best else "",
+        ),
+        _metric("Step", f"{run.step:,}", f"of {run.n_steps:,}" if run.n_steps else ""),
+        _metric("Tokens per second", f"{speed:,.0f}" if speed is not None else "–"),
+        _metric(
+            "Time taken" if ended else "Time left",
+            duration(run.elapsed_seconds if ended else run.seconds_left),
+        ),
+    ]
+
+
+def _metric(label: str, value: str, note: str = "") -> dict[str, str]:
+    return {"label": label, "value": value, "note": note}
+
+
+def _phase(state: State, phase: str) -> str:
+    if state == "starting":
+        return f"{phase.capitalize()} …" if phase else "Starting the worker …"
+    if state == "stopping":
+        return "Stopping after this step; what it learned is kept …"
+    if state == "running" and phase not in ("", "training"):
+        return f"{phase.capitalize()} …"
+    return ""
+
+
+def _aloud(run: RunSummary, remarks: Remarks) -> str:
+    """The chart in one sentence, for a screen reader."""
+    parts = [f"{state_word(run.state)}, step {run.step:,} of {run.n_steps or 0:,}"]
+    if remarks.smoothed is not None:
+        parts.append(f"smoothed train loss {number(remarks.smoothed)}")
+    if remarks.best_eval:
+        parts.append(f"best validation loss {number(remarks.best_eval[1])}")
+    return ", ".join(parts) + "."

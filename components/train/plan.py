@@ -1,0 +1,123 @@
+"""What a start would do, said before it: counts, steps, and every problem with its fix."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+
+from components.page import facts_list
+from components.train.model import short_count
+from studio.data.library import load_recipe
+from studio.data.prepared import prepare
+from studio.data.recipe import DatasetRecipe
+from studio.errors import ConfigError, StudioError
+from studio.models.facts import ModelFacts, read_facts
+from studio.models.reference import ModelRef
+from studio.paths import Workspace
+from studio.settings import Problem, from_dict, to_dict
+from studio.training.check import check
+from studio.training.config import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Settings on screen as far as they can be read; `config` is None where they cannot."""
+
+    config: RunConfig | None
+    facts: ModelFacts | None
+    n_train_rows: int
+    n_validation_rows: int
+    problems: tuple[Problem, ...]
+
+
+Configure = Callable[[DatasetRecipe, ModelFacts], RunConfig]
+
+
+def make_plan(workspace: Workspace, dataset: str, model: str, configure: Configure) -> Plan:
+    """Look at dataset, model and form; what cannot be read becomes a problem, not an error."""
+    problems: list[Problem] = []
+    facts, recipe, rows = None, None, (0, 0)
+    try:
+        facts = read_facts(ModelRef.parse(model).folder())
+    except StudioError as error:
+        problems.append(_as_problem("model", error))
+    try:
+        recipe, *rows = settled(workspace, dataset)
+    except StudioError as error:
+        problems.append(_as_problem("dataset", error))
+    config = None
+    if facts and recipe:
+        try:
+            config = configure(recipe, facts)
+            problems += check(config, facts, rows[0])
+        except StudioError as error:
+            problems.append(_as_problem("form", error))
+    return Plan(
+        config=config,
+        facts=facts,
+        n_train_rows=rows[0],
+        n_validation_rows=rows[1],
+        problems=tuple(problems),
+    )
+
+
+def settled(workspace: Workspace, dataset: str) -> tuple[DatasetRecipe, int, int]:
+    """The dataset's recipe with its layout settled; rows to train on and to validate with."""
+    if not dataset:
+        raise ConfigError(
+            "No dataset is chosen.", "Bring a file or pick a sample on the Data tab.", "no_dataset"
+        )
+    recipe = load_recipe(workspace, dataset)
+    return _settled(workspace, json.dumps(to_dict(recipe), sort_keys=True))
+
+
+@lru_cache(maxsize=32)
+def _settled(workspace: Workspace, recipe: str) -> tuple[DatasetRecipe, int, int]:
+    # Splitting a million rows takes a second, and a plan is made with each key that is typed.
+    asked = from_dict(DatasetRecipe, json.loads(recipe), "recipe.json")
+    prepared = prepare(asked, workspace.cache_dir)
+    return prepared.recipe, len(prepared.train), len(prepared.validation)
+
+
+def _as_problem(field: str, error: StudioError) -> Problem:
+    return Problem(field=field, message=error.message, fix=error.fix)
+
+
+def plan_html(plan: Plan, dataset_name: str) -> str:
+    """The summary beside the form."""
+    pairs = [("Dataset", dataset_name or "none yet")]
+    if plan.n_train_rows:
+        pairs += [
+            ("Rows to train on", f"{plan.n_train_rows:,}"),
+            ("Rows to validate", f"{plan.n_validation_rows:,}" or "none"),
+        ]
+    if plan.config and plan.facts:
+        pairs += _numbers(plan.config, plan.facts, plan.n_train_rows)
+    return facts_list(pairs)
+
+
+def _numbers(config: RunConfig, facts: ModelFacts, n_rows: int) -> list[tuple[str, str]]:
+    adapter, training = config.adapter, config.training
+    n_trainable = facts.n_trainable(adapter.r, adapter.target_modules, adapter.use_dora)
+    share = n_trainable / facts.n_parameters if facts.n_parameters else 0.0
+    sign = "α/√r" if adapter.use_rslora else "α/r"
+    return [
+        ("Trainable parameters", f"{n_trainable:,}"),
+        ("Share of the model", f"{100 * share:.3g} % of {short_count(facts.n_parameters)}"),
+        (f"Scaling ({sign})", f"{adapter.scaling:.4g}"),
+        ("Effective batch", f"{training.effective_batch_size:,} conversations"),
+        ("Optimizer steps", f"{training.n_steps(n_rows):,}"),
+    ]
+
+
+def problems_html(problems: Sequence[Problem]) -> str:
+    """Every problem with its fix; a good word where there is none."""
+    if not problems:
+        return '<div class="s-finding good"><b>Ready.</b> No problems found.</div>'
+    items = "".join(
+        f'<div class="s-finding bad" data-field="{escape(p.field)}"><b>{escape(p.message)}</b>'
+        f"<p>{escape(p.fix)}</p></div>"
+        for p in problems
+    )
+    return f'<div class="s-list" role="status">{items}</div>'

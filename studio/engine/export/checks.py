@@ -1,0 +1,260 @@
+"""The gate of an export: is the GGUF the same model? Each answer is a Check with its number.
+
+tokens   llama.cpp cuts every text as the tokenizer does; special tokens are one id each
+prompt   the file's own template, rendered and cut, gives the ids that training used
+merge    merged = base + adapter, and not the base
+logits   what the file computes, against transformers, on the run's own rows
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import psutil
+import torch
+
+from studio.engine.chat.llama import LlamaChat, open_llama
+from studio.engine.export.texts import CheckTexts
+from studio.engine.export.vocabulary import Mismatch, Proof
+from studio.engine.loading import load_base, load_tuned
+from studio.errors import ExportError
+from studio.models.facts import read_facts
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+F32_LIMIT = 1e-3
+F16_LIMIT = 1e-4
+# BF16 keeps 8 bits of a weight where F16 keeps 11.
+BF16_LIMIT = 1e-3
+# Ten times the mean KL divergence published for Llama 3 8B without an importance matrix: beyond
+# that a file is broken, not rounded; smaller models lose more than large ones.
+# Source: llama.cpp tools/perplexity/README.md, "LLaMA 3 8b Scoreboard".
+_PUBLISHED_KL = {
+    "Q8_0": 0.001355,
+    "Q6_K": 0.005452,
+    "Q5_K_M": 0.010762,
+    "Q5_K_S": 0.016595,
+    "Q4_K_M": 0.031273,
+    "Q4_K_S": 0.043136,
+    "Q4_0": 0.071940,
+    "Q3_K_M": 0.101913,
+    "Q2_K": 0.445132,
+}
+KL_LIMITS = {name: round(10 * value, 4) for name, value in _PUBLISHED_KL.items()}
+# merged against base + adapter: the sum is rounded once, to the format of the merged folder.
+MERGE_LIMITS = {"F32": 1e-3, "F16": F16_LIMIT, "BF16": BF16_LIMIT}
+_F32_CACHE = 0  # GGML_TYPE_F32
+_MEMORY_SHARE = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One question to a file: `value` within `limit` passes. `type` is "" where it holds for
+    all files of the export."""
+
+    name: str
+    passed: bool
+    value: float
+    limit: float
+    note: str
+    type: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The values of a `check` event."""
+        return asdict(self)
+
+
+def check_tokens(path: Path, texts: CheckTexts, proof: Proof) -> Check:
+    """Texts that llama.cpp cuts differently from the tokenizer, special tokens included."""
+    added = texts.encoder.tokenizer.added
+    special = {token_id: token.content for token_id, token in added.items() if token.special}
+    wanted = [(text, texts.encode(text)) for text in proof.texts]
+    wanted += [(content, [token_id]) for token_id, content in special.items() if content]
+    wrong: list[Mismatch] = []
+    llama = open_llama(path, vocab_only=True)
+    try:
+        for text, expected in wanted:
+            found = llama.tokenize(text.encode(), add_bos=False, special=True)
+            if found != expected:
+                wrong.append(Mismatch(text, expected, found))
+    finally:
+        llama.close()
+    said = f"{len(proof.texts)} texts and {len(special)} special tokens. {proof.note}".strip()
+    return Check(
+        name="tokens",
+        passed=not wrong,
+        value=len(wrong),
+        limit=0,
+        note=_difference(wrong) if wrong else said,
+    )
+
+
+def check_prompt(path: Path, texts: CheckTexts) -> Check:
+    """Conversations whose prompt in llama.cpp differs from the one training used."""
+    chat = LlamaChat(path)
+    wrong: list[Mismatch] = []
+    try:
+        for messages in texts.conversations:
+            expected = texts.encoder.prompt_ids(messages)
+            found = chat.prompt_ids(messages)
+            if found != expected:
+                wrong.append(Mismatch(messages[-1].content, expected, found))
+        starts = chat.tokenize("a", add_bos=True)
+    finally:
+        chat.close()
+    n_bos = 0
+    bos = texts.encoder.tokenizer.special_id("bos_token")
+    if bos is not None and texts.conversations:
+        n_bos = texts.encoder.prompt_ids(texts.conversations[0]).count(bos)
+    elif bos is not None:
+        n_bos = starts.count(bos)
+    note = f"{len(texts.conversations)} conversations; BOS comes {n_bos} times in a prompt."
+    return Check(
+        name="prompt",
+        passed=not wrong and n_bos <= 1,
+        value=len(wrong),
+        limit=0,
+        note=_difference(wrong) if wrong else note,
+    )
+
+
+def _difference(wrong: Sequence[Mismatch]) -> str:
+    first = wrong[0]
+    return (
+        f"First difference: {first.text[:60]!r} is {first.found[:16]} in llama.cpp, "
+        f"{first.expected[:16]} in training."
+    )
+
+
+def check_merge(
+    base: Path, adapter: Path, merged: list[Array], texts: CheckTexts, dtype: str
+) -> Check:
+    """The merged model against base + adapter in peft, and against the base alone."""
+    before, tuned = tuned_logits(base, adapter, texts.sequences)
+    effect = largest_difference(before, tuned)
+    away = largest_difference(before, merged)
+    value = largest_difference(tuned, merged) if dtype == "F32" else mean_kl(tuned, merged)
+    limit = MERGE_LIMITS[dtype]
+    has_effect = effect == 0.0 or away > 0.0
+    note = f"The adapter moves a logit by up to {effect:.3g}; merging kept that."
+    if effect == 0.0:
+        note = "The adapter changes nothing (it was not trained); neither does the merged model."
+    if not has_effect:
+        note = "The merged model is the base: merging had no effect."
+    passed = has_effect and value < limit
+    return Check(name="merge", passed=passed, value=value, limit=limit, note=note)
+
+
+def check_logits(path: Path, file_type: str, reference: list[Array], texts: CheckTexts) -> Check:
+    """What llama.cpp computes against transformers, with the key/value cache in FP32."""
+    found = llama_logits(path, texts.sequences)
+    agree = _same_choice(reference, found)
+    n_positions = sum(len(logits) for logits in reference)
+    if file_type == "F32":
+        value, limit, what = largest_difference(reference, found), F32_LIMIT, "Largest difference"
+    else:
+        value, what = mean_kl(reference, found), "Mean KL divergence"
+        limit = {"F16": F16_LIMIT, "BF16": BF16_LIMIT, **KL_LIMITS}[file_type]
+    note = f"{what}; the same likeliest token at {agree:.1%} of {n_positions} places."
+    if texts.note:
+        note = f"{note} {texts.note}"
+    return Check(
+        name="logits",
+        passed=bool(value < limit),
+        value=value,
+        limit=limit,
+        note=note,
+        type=file_type,
+    )
+
+
+def check_file(path: Path, file_type: str) -> Check:
+    """1 where the file does not hold all that its own table of tensors promises."""
+    size = path.stat().st_size
+    try:
+        tensors = gguf.GGUFReader(path).tensors
+        cut, note = False, f"{len(tensors)} tensors, {size:,} bytes."
+    except (ValueError, IndexError):
+        cut, note = True, f"The file ends early, after {size:,} bytes."
+    return Check(name="file", passed=not cut, value=int(cut), limit=0, note=note, type=file_type)
+
+
+def refuse_without_memory(folder: Path) -> None:
+    """Raises: ExportError when the model does not fit the memory in FP32, as the checks need it."""
+    needed = read_facts(folder).n_parameters * 4
+    free = int(psutil.virtual_memory().available * _MEMORY_SHARE)
+    if needed > free:
+        raise ExportError(
+            f"Checking this model needs {needed / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB are "
+            "free.",
+            "Close other programs or stop other jobs, then export again.",
+            "export_memory",
+        )
+
+
+@torch.inference_mode()
+def model_logits(folder: Path, sequences: Sequence[list[int]]) -> list[Array]:
+    """Logits [T, V] of each sequence in transformers, FP32 on the CPU."""
+    model = load_base(folder, "fp32", "cpu")
+    return [_forward(model, ids) for ids in sequences]
+
+
+@torch.inference_mode()
+def tuned_logits(
+    base: Path, adapter: Path, sequences: Sequence[list[int]]
+) -> tuple[list[Array], list[Array]]:
+    """Logits of the base alone and with its adapter, one loaded model."""
+    model = load_tuned(load_base(base, "fp32", "cpu"), adapter)
+    tuned = [_forward(model, ids) for ids in sequences]
+    with model.disable_adapter():
+        return [_forward(model, ids) for ids in sequences], tuned
+
+
+def _forward(model: torch.nn.Module, ids: list[int]) -> Array:
+    logits: Array = model(input_ids=torch.tensor([ids])).logits[0].float().numpy()
+    return logits
+
+
+def llama_logits(path: Path, sequences: Sequence[list[int]]) -> list[Array]:
+    """Logits [T, V] of each sequence in llama.cpp."""
+    longest = max(len(ids) for ids in sequences)
+    llama = open_llama(path, n_ctx=longest, logits_all=True, type_k=_F32_CACHE, type_v=_F32_CACHE)
+    found = []
+    try:
+        for ids in sequences:
+            llama.reset()  # type: ignore[no-untyped-call]
+            llama.eval(ids)
+            found.append(np.array(llama.scores[: len(ids)], dtype=np.float32))
+    finally:
+        llama.close()
+    return found
+
+
+def largest_difference(one: Sequence[Array], other: Sequence[Array]) -> float:
+    """The largest absolute difference of two logits."""
+    # numpy's max, unlike Python's, lets a NaN through.
+    return float(np.max([np.abs(a - b).max() for a, b in zip(one, other, strict=True)]))
+
+
+def mean_kl(reference: Sequence[Array], found: Sequence[Array]) -> float:
+    """Mean over all positions of KL(reference || found), in nats."""
+    total, n = 0.0, 0
+    for expected, got in zip(reference, found, strict=True):
+        log_p, log_q = _log_softmax(expected), _log_softmax(got)
+        total += float((np.exp(log_p) * (log_p - log_q)).sum())
+        n += len(expected)
+    # Rounding can bring equal distributions a hair below zero.
+    return max(total / n, 0.0)
+
+
+def _log_softmax(logits: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+
+
+def _same_choice(reference: Sequence[Array], found: Sequence[Array]) -> float:
+    same = [a.argmax(-1) == b.argmax(-1) for a, b in zip(reference, found, strict=True)]
+    return float(np.concatenate(same).mean())

@@ -1,0 +1,360 @@
+"""The export job: base (+ adapter) → merged folder → GGUF → quantized files, each one checked.
+
+    files/  the results: under their final name only when complete and passed
+    work/   what is needed on the way; gone when the job ends
+
+A stop leaves neither. A kill leaves nothing under a final name that is not whole and checked, and
+the next start sweeps the rest.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from studio.engine.export import checks
+from studio.engine.export.checks import Array, Check
+from studio.engine.export.convert import (
+    F16Overflow,
+    fits_f16,
+    n_embedding_rows,
+    refuse_unsupported,
+    write_gguf,
+)
+from studio.engine.export.merge import merge_adapter
+from studio.engine.export.quantize import bits_per_weight, quantize
+from studio.engine.export.texts import CheckTexts, texts_for_model, texts_for_run
+from studio.engine.export.tokenizer import read_vocabulary
+from studio.engine.export.vocabulary import Proof, prove_vocabulary
+from studio.engine.loading import set_threads
+from studio.errors import ExportError
+from studio.events import EventWriter
+from studio.jobs.job import Job, find_job
+from studio.jobs.worker import StopRequested
+from studio.models.facts import read_facts
+from studio.models.gguf_sizes import UNQUANTIZED, check_types, predicted_sizes
+from studio.models.reference import ModelRef
+from studio.paths import Workspace
+from studio.training.config import read_config
+
+_PROGRESS_SECONDS = 0.2
+_HASH_BYTES = 1 << 20
+# Room for the vocabulary file, the folder's copies and rounding.
+_SPARE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is exported: a base folder, the adapter on it or None, and what to check with."""
+
+    name: str
+    base: Path
+    adapter: Path | None
+    texts: CheckTexts
+    chat_template: str
+
+
+def run_export(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, Any]:
+    """Do the job; gives the values of its `finished` event.
+
+    Raises: StopRequested after a stop, with nothing left; ExportError for what cannot be exported
+    and for files that failed their checks.
+    """
+    set_threads()
+    export = _Export(job, events)
+    export.sweep()
+    try:
+        config = job.config()
+        types = tuple(config["types"])
+        check_types(types)
+        export.phase("reading")
+        source = read_source(config, workspace)
+        return export.run(source, types)
+    except StopRequested:
+        export.sweep()
+        raise
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise ExportError(
+            "The disk is full.", "Free some space, then export again.", "disk_full"
+        ) from error
+    finally:
+        export.sweep_work()
+
+
+def read_source(config: dict[str, Any], workspace: Workspace) -> Source:
+    """The run or model that an export job's config names."""
+    if config.get("model"):
+        folder = ModelRef.parse(config["model"]).folder()
+        name = config["model"] if ModelRef.parse(config["model"]).source == "starter" else ""
+        texts = texts_for_model(folder)
+        return Source(
+            name=file_name(name or folder.name),
+            base=folder,
+            adapter=None,
+            texts=texts,
+            chat_template=texts.encoder.tokenizer.templates.get("default", ""),
+        )
+    run = find_job(workspace, config["run"], "train")
+    run_config = read_config(run.config(), "config.json")
+    base = ModelRef.parse(run_config.model).folder()
+    texts = texts_for_run(run_config, base, workspace)
+    adapter = run.folder / "adapter"
+    return Source(
+        name=file_name(run.name),
+        base=base,
+        adapter=adapter,
+        texts=texts,
+        chat_template=texts.encoder.template.source,
+    )
+
+
+def file_name(name: str) -> str:
+    """`name` without what a file system or a program could trip over."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
+
+
+class _Export:
+    """One run of the job: its folders, its events, and the watch for a stop."""
+
+    def __init__(self, job: Job, events: EventWriter) -> None:
+        self._job = job
+        self._events = events
+        self._files_dir = job.folder / "files"
+        self._work_dir = job.folder / "work"
+        self._last_progress = 0.0
+        self._files: list[dict[str, Any]] = []
+        self._checks: list[Check] = []
+
+    def sweep(self) -> None:
+        """Remove everything an earlier or stopped start left."""
+        shutil.rmtree(self._files_dir, ignore_errors=True)
+        self.sweep_work()
+
+    def sweep_work(self) -> None:
+        """Remove what only the way needed, and unfinished files."""
+        shutil.rmtree(self._work_dir, ignore_errors=True)
+        for part in self._files_dir.glob("*.part"):
+            part.unlink()
+
+    def phase(self, name: str) -> None:
+        """Say what begins, unless a stop was asked for."""
+        self._stop_if_asked()
+        self._events.write("phase", name=name)
+
+    def _stop_if_asked(self) -> None:
+        if self._job.stop_path.exists():
+            raise StopRequested
+
+    def _progress(self, phase: str, unit: str = "tensors") -> Callable[[int, int], None]:
+        def report(done: int, total: int) -> None:
+            self._stop_if_asked()
+            now = time.monotonic()
+            if now - self._last_progress >= _PROGRESS_SECONDS or done == total:
+                self._last_progress = now
+                self._events.write("progress", phase=phase, done=done, total=total, unit=unit)
+
+        return report
+
+    def run(self, source: Source, types: tuple[str, ...]) -> dict[str, Any]:
+        refuse_unsupported(source.base)
+        checks.refuse_without_memory(source.base)
+        refuse_without_disk(self._job.folder, source.base, types, source.adapter is not None)
+        self._files_dir.mkdir(parents=True)
+        self._work_dir.mkdir(parents=True)
+        proof = self._prove(source)
+        folder, merged_type = self._merge(source, types)
+        self.phase("logits of the model")
+        reference = checks.model_logits(folder, source.texts.sequences)
+        if source.adapter is not None:
+            self.phase("check merge")
+            self._stop_if_asked()
+            self._record(
+                checks.check_merge(
+                    source.base, source.adapter, reference, source.texts, merged_type
+                )
+            )
+            self._refuse_failed("merge")
+        base = self._convert(source, folder, proof, reference, types)
+        for file_type in types:
+            if file_type not in UNQUANTIZED:
+                self._quantize(source, base, file_type, reference)
+        failed = [check for check in self._checks if not check.passed]
+        if failed:
+            raise _check_failed(failed[0])
+        order = [name for name in types if name in {file["type"] for file in self._files}]
+        self._files.sort(key=lambda file: order.index(file["type"]))
+        return {"files": self._files, "checks": [check.as_dict() for check in self._checks]}
+
+    def _prove(self, source: Source) -> Proof:
+        self.phase("tokens")
+        texts = source.texts
+        rows = n_embedding_rows(source.base)
+        vocabulary = read_vocabulary(texts.encoder.tokenizer, rows, source.chat_template)
+        if not source.chat_template:
+            vocabulary = replace(vocabulary, chat_template="")
+        end, eos = texts.end_of_turn, vocabulary.special_ids["eos"]
+        vocabulary = replace(
+            vocabulary,
+            add_bos=texts.starts_with_bos,
+            eot_id=end if source.chat_template and end != eos else None,
+        )
+        return prove_vocabulary(
+            source.base, vocabulary, texts.encode, texts.texts, texts.prompts(), self._work_dir
+        )
+
+    def _merge(self, source: Source, types: tuple[str, ...]) -> tuple[Path, str]:
+        """The folder to convert, and the format of its weights ("" where nothing was merged)."""
+        if source.adapter is None:
+            return source.base, ""
+        self.phase("merge")
+        target = self._work_dir / "merged"
+        precise = read_facts(source.base).dtype == "F32" or "F32" in types
+        formats = ("F32",) if precise else ("F16", "F32")
+        for file_format in formats:
+            try:
+                merge_adapter(
+                    source.base, source.adapter, target, file_format, self._progress("merge")
+                )
+                break
+            except F16Overflow:
+                shutil.rmtree(target)
+        return target, file_format
+
+    def _convert(
+        self,
+        source: Source,
+        folder: Path,
+        proof: Proof,
+        reference: list[Array],
+        types: tuple[str, ...],
+    ) -> Path:
+        """Write the unquantized types; gives the file that the quantized ones are made from."""
+        wanted = [name for name in UNQUANTIZED if name in types]
+        base_type = ""
+        if len(wanted) < len(types):
+            base_type = "F16" if fits_f16(folder) else "F32"
+        base_path = Path()
+        for file_type in dict.fromkeys(filter(None, (base_type, *wanted))):
+            path = self._write(source, folder, proof, file_type)
+            if not any(check.name == "tokens" for check in self._checks):
+                self._gate(path, source, proof)
+            kept = self._pass(path, source, file_type, reference, keep=file_type in types)
+            if file_type == base_type:
+                base_path = kept
+        return base_path
+
+    def _write(self, source: Source, folder: Path, proof: Proof, file_type: str) -> Path:
+        phase = f"convert {file_type}"
+        self.phase(phase)
+        path = self._part(source, file_type)
+        write_gguf(folder, path, file_type, proof.vocabulary, source.name, self._progress(phase))
+        return path
+
+    def _part(self, source: Source, file_type: str) -> Path:
+        return self._files_dir / f"{source.name}-{file_type}.gguf.part"
+
+    def _gate(self, path: Path, source: Source, proof: Proof) -> None:
+        """What holds for every file, as all carry the same vocabulary and template."""
+        self.phase("check tokens and prompt")
+        self._record(checks.check_tokens(path, source.texts, proof))
+        self._record(checks.check_prompt(path, source.texts))
+        self._refuse_failed("tokens", "prompt")
+
+    def _quantize(self, source: Source, base: Path, file_type: str, reference: list[Array]) -> None:
+        phase = f"quantize {file_type}"
+        self.phase(phase)
+        path = self._part(source, file_type)
+        quantize(base, path, file_type, self._progress(phase))
+        self._pass(path, source, file_type, reference, keep=True)
+
+    def _pass(
+        self, path: Path, source: Source, file_type: str, reference: list[Array], keep: bool
+    ) -> Path:
+        """Check a written file; passed and to be kept, it gets its final name. Gives its path."""
+        self.phase(f"check {file_type}")
+        self._stop_if_asked()
+        found = [checks.check_file(path, file_type)]
+        if found[0].passed:
+            found.append(checks.check_logits(path, file_type, reference, source.texts))
+        for check in found:
+            self._record(check)
+        final = path.with_name(path.name.removesuffix(".part"))
+        if not all(check.passed for check in found):
+            aside = final.with_name(final.name.removesuffix(".gguf") + ".failed.gguf")
+            os.replace(path, aside)
+            if not keep or file_type in UNQUANTIZED:
+                self._refuse_failed("file", "logits")
+            return aside
+        if not keep:
+            kept = self._work_dir / final.name
+            os.replace(path, kept)
+            return kept
+        digest = self._hash(path, file_type)
+        values = {
+            "type": file_type,
+            "path": f"files/{final.name}",
+            "size_bytes": path.stat().st_size,
+            "bits_per_weight": bits_per_weight(path),
+            "sha256": digest,
+        }
+        os.replace(path, final)
+        self._files.append(values)
+        self._events.write("file", **values)
+        return final
+
+    def _hash(self, path: Path, file_type: str) -> str:
+        phase = f"hash {file_type}"
+        self.phase(phase)
+        report = self._progress(phase, "bytes")
+        size, done, digest = path.stat().st_size, 0, hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(_HASH_BYTES):
+                digest.update(block)
+                done += len(block)
+                report(done, size)
+        return digest.hexdigest()
+
+    def _record(self, check: Check) -> None:
+        self._checks.append(check)
+        self._events.write("check", **check.as_dict())
+
+    def _refuse_failed(self, *names: str) -> None:
+        failed = [check for check in self._checks if check.name in names and not check.passed]
+        if failed:
+            raise _check_failed(failed[0])
+
+
+def _check_failed(check: Check) -> ExportError:
+    where = f" of {check.type}" if check.type else ""
+    return ExportError(
+        f"The check '{check.name}'{where} failed: {check.value:.4g}, the limit is "
+        f"{check.limit:.4g}. {check.note}",
+        "Take a type that passed. A file that failed is kept aside as .failed.gguf.",
+        "export_check_failed",
+    )
+
+
+def refuse_without_disk(folder: Path, base: Path, types: tuple[str, ...], merges: bool) -> None:
+    """Raises: ExportError when the files of the export, and those on the way, do not fit."""
+    sizes = {size.type: size.size_bytes for size in predicted_sizes(base)}
+    needed = sum(sizes[name] for name in set(types)) + _SPARE_BYTES
+    if not set(types) <= set(UNQUANTIZED) and "F16" not in types:
+        needed += sizes["F16"]
+    if merges:
+        precise = read_facts(base).dtype == "F32" or "F32" in types
+        needed += sizes["F32" if precise else "F16"]
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ExportError(
+            f"The export needs {needed / 1e9:.2f} GB on the disk; {free / 1e9:.2f} GB are free.",
+            "Free some space, or choose fewer or smaller types.",
+            "disk_full",
+        )

@@ -1,0 +1,140 @@
+"""One optimizer step in as many passes as memory allows, with the same result.
+
+A pass takes at most as many rows as the settings say, and a budget of tokens. When memory is full
+the passes are halved and the whole step is done again from the same random state: nothing is lost
+and the gradient is the same sum. Where single rows do not fit, activations are recomputed
+(gradient checkpointing); where that is not enough, the run ends with what needs less.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from studio.engine.training.report import Figures, Reporter, add_figures
+from studio.errors import StudioError
+from studio.training.config import TrainSettings
+
+# How the allocators of CPUs and of other accelerators say it; CUDA has an exception of its own.
+_FULL = ("not enough memory", "can't allocate memory", "out of memory")
+Learn = Callable[[Sequence[Any]], tuple[torch.Tensor, Figures]]
+
+
+class Passes:
+    """How a step is cut; what was found out about memory goes with the run's progress."""
+
+    def __init__(self, settings: TrainSettings, reporter: Reporter) -> None:
+        self._settings = settings
+        self._reporter = reporter
+
+    def run(
+        self, rows: Sequence[Any], learn: Learn, model: nn.Module
+    ) -> tuple[torch.Tensor, Figures]:
+        """Call `learn`, which adds to the gradients, for each part of `rows`; the summed loss.
+
+        Raises: StudioError (out_of_memory) when one row alone does not fit.
+        """
+        state = _random_state()
+        while True:
+            try:
+                return self._once(rows, learn)
+            except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+                if not is_full(error):
+                    raise
+                cause = error
+            self._make_smaller(rows, model, cause)
+            model.zero_grad()
+            _set_random_state(state)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _once(self, rows: Sequence[Any], learn: Learn) -> tuple[torch.Tensor, Figures]:
+        figures: Figures = {}
+        losses = []
+        for part in parts_of(rows, self.n_rows, self._settings.max_tokens_per_pass):
+            loss, seen = learn(part)
+            losses.append(loss)
+            add_figures(figures, seen)
+        return torch.stack(losses).sum(), figures
+
+    @property
+    def n_rows(self) -> int:
+        """Most rows of a pass."""
+        halved = self._settings.per_device_train_batch_size >> self._reporter.progress.n_halvings
+        return max(halved, 1)
+
+    def _make_smaller(self, rows: Sequence[Any], model: nn.Module, cause: BaseException) -> None:
+        progress = self._reporter.progress
+        n_rows = min(self.n_rows, len(rows))
+        if n_rows > 1:
+            while self.n_rows >= n_rows:
+                progress.n_halvings += 1
+            self._reporter.warn(
+                "memory_halved",
+                f"Memory was full with {n_rows} rows at once. The step is done again with "
+                f"{self.n_rows}; the effective batch stays "
+                f"{self._settings.effective_batch_size}.",
+                "Nothing to do. Set Batch size lower and Gradient accumulation higher to begin "
+                "there next time.",
+            )
+        elif not progress.recomputes and not self._settings.gradient_checkpointing:
+            progress.recomputes = True
+            recompute(model)
+            self._reporter.warn(
+                "memory_recomputes",
+                "Memory was full with a single row. Activations are now computed twice instead "
+                "of being kept (gradient checkpointing): slower, in less memory.",
+                "Nothing to do; a lower Maximum length is faster.",
+            )
+        else:
+            raise memory_full(model) from cause
+
+
+def parts_of(rows: Sequence[Any], n_rows: int, n_tokens: int = 0) -> Iterator[Sequence[Any]]:
+    """Consecutive rows, at most `n_rows` and at most `n_tokens` (0: any number) at a time; a
+    row with more tokens than that goes alone."""
+    part: list[Any] = []
+    tokens = 0
+    for row in rows:
+        if part and (len(part) == n_rows or (n_tokens and tokens + row.n_tokens > n_tokens)):
+            yield part
+            part, tokens = [], 0
+        part.append(row)
+        tokens += row.n_tokens
+    if part:
+        yield part
+
+
+def recompute(model: nn.Module) -> None:
+    """Switch gradient checkpointing on."""
+    model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error of torch says that memory is full."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(words in str(error).lower() for words in _FULL)
+
+
+def memory_full(model: nn.Module) -> StudioError:
+    """The end of a run that does not fit, with the settings that need less."""
+    where = "GPU's memory" if next(model.parameters()).is_cuda else "memory"
+    return StudioError(
+        f"The {where} is full, even with one row at a time.",
+        "Lower Maximum length or the rank, choose fewer target modules, or keep the base in 4 bit "
+        "(Base in memory: nf4); then start a new run. The last checkpoint is kept.",
+        "out_of_memory",
+    )
+
+
+def _random_state() -> tuple[torch.Tensor, list[torch.Tensor]]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return torch.get_rng_state(), cuda
+
+
+def _set_random_state(state: tuple[torch.Tensor, list[torch.Tensor]]) -> None:
+    torch.set_rng_state(state[0])
+    if state[1]:
+        torch.cuda.set_rng_state_all(state[1])

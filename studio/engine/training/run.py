@@ -1,0 +1,167 @@
+"""Model, trainer, adapter: one run on encoded data, fresh or from its newest whole checkpoint."""
+
+import shutil
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from peft import PeftConfig, PeftModel
+from transformers import PrinterCallback, TrainingArguments
+from transformers.utils import logging as transformers_logging
+
+from studio.engine.loading import allow_fast_matmul, load_base, pick_device, set_threads
+from studio.engine.training.adapters import attach_adapter, peft_config
+from studio.engine.training.attention import use_flat_batches
+from studio.engine.training.batches import flatten, pad
+from studio.engine.training.checkpoints import newest_complete, step_of
+from studio.engine.training.data import TrainData
+from studio.engine.training.frame import WatchedTrainer, training_arguments
+from studio.engine.training.passes import recompute
+from studio.engine.training.report import Progress, Reporter
+from studio.engine.training.saving import ADAPTER, save_adapter
+from studio.engine.training.trainers import trainer_class
+from studio.errors import JobError
+from studio.events import EventWriter
+from studio.jobs.job import Job
+from studio.jobs.worker import StopRequested
+from studio.models.facts import ModelFacts, read_facts
+from studio.models.hardware import look
+from studio.training.config import RunConfig
+
+CHECKPOINTS = "checkpoints"
+
+
+class Training:
+    """One worker's share of a run."""
+
+    def __init__(
+        self, job: Job, config: RunConfig, folder: Path, events: EventWriter, started: float
+    ) -> None:
+        self.job = job
+        self.config = config
+        self.folder = folder
+        self.events = events
+        self.facts: ModelFacts = read_facts(folder)
+        self.reporter = Reporter(events, job.stop_path, started)
+        self.device = pick_device()
+        hardware = look()
+        if self.device == "cpu":
+            hardware = replace(hardware, gpu=None)
+        self.precision = hardware.resolve_precision(config.training.precision)
+
+    def run(self, data: TrainData) -> dict[str, object]:
+        """Train to the end; gives the values of the `finished` event."""
+        # Old names that the libraries use among themselves; nothing a reader of the log can do.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+        transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        self.events.write("phase", name="loading model")
+        self._stop_if_asked(step=0)
+        n_threads = set_threads()
+        if self.precision == "fp32":
+            allow_fast_matmul(self.device)
+        checkpoint = self._checkpoint()
+        trainer = self.trainer(data, resuming=checkpoint is not None)
+        self.events.write("plan", **self._plan(data, trainer, n_threads))
+        self._stop_if_asked(step=0)
+        self.events.write("phase", name="training")
+        if checkpoint:
+            self.reporter.progress = Progress.read(checkpoint)
+            if self.reporter.progress.recomputes:
+                recompute(cast(PeftModel, trainer.model))
+            self.events.write("resumed", step=step_of(checkpoint))
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        return self._finish(trainer, data)
+
+    def _stop_if_asked(self, step: int) -> None:
+        if self.reporter.stop_requested:
+            raise StopRequested({**self.reporter.summary(), "step": step})
+
+    def _checkpoint(self) -> Path | None:
+        """The newest whole checkpoint; damaged newer ones are told of and removed."""
+        folder = self.job.folder / CHECKPOINTS
+        checkpoint, damaged = newest_complete(folder)
+        if checkpoint:
+            self._compare(checkpoint)
+        again = f"step {step_of(checkpoint)}" if checkpoint else "the beginning"
+        for item in damaged:
+            self.events.write(
+                "warning",
+                code="checkpoint_damaged",
+                message=f"{item.folder.name} cannot be used: {item.reason}. Training goes on "
+                f"from {again}.",
+                fix="Nothing to do; check the disk if this happens again.",
+            )
+            shutil.rmtree(item.folder)
+        if checkpoint is None and self.job.events_path.read_bytes().count(b'{"event": "step"'):
+            self.events.write(
+                "warning",
+                code="started_over",
+                message="There is no whole checkpoint to resume from: training starts over.",
+                fix="Lower Checkpoint every to lose less next time.",
+            )
+            self.events.write("resumed", step=0)
+        return checkpoint
+
+    def _compare(self, checkpoint: Path) -> None:
+        """Raises: JobError when the checkpoint's adapter is not the one of this run's config."""
+        saved = PeftConfig.from_pretrained(str(checkpoint))
+        wanted = peft_config(self.config.adapter, self.facts.linear_names)
+        for name in ("r", "lora_alpha", "target_modules", "use_rslora", "use_dora"):
+            was, now = getattr(saved, name), getattr(wanted, name)
+            if was != now:
+                raise JobError(
+                    f"{checkpoint.name} was trained with {name} {was}; this run's settings say "
+                    f"{now}.",
+                    "Start a new run with these settings; this one cannot be resumed.",
+                    "checkpoint_mismatch",
+                )
+
+    def trainer(self, data: TrainData, resuming: bool) -> WatchedTrainer:
+        """The method's trainer on a fresh adapter, ready to train or to load a checkpoint."""
+        has_validation = len(data.validation) > 0
+        arguments = training_arguments(
+            self.config,
+            self.job.folder / CHECKPOINTS,
+            len(data.train),
+            has_validation,
+            self.device,
+        )
+        arguments["eval_on_start"] = has_validation and not resuming
+        base = load_base(self.folder, self.precision, self.device)
+        collate = flatten if use_flat_batches(base, self.precision) else pad
+        model = attach_adapter(
+            base, self.config.adapter, self.facts.linear_names, self.config.training.seed
+        )
+        trainer = trainer_class(self.config.method)(
+            model=model, args=TrainingArguments(**arguments), eval_dataset=data.validation
+        )
+        trainer.train_dataset = data.train
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(self.reporter)
+        trainer.settle(self.reporter, collate, self.config, self.precision)
+        return trainer
+
+    def _plan(self, data: TrainData, trainer: WatchedTrainer, n_threads: int) -> dict[str, object]:
+        weights = cast(PeftModel, trainer.model).parameters()
+        return {
+            "n_steps": self.config.training.n_steps(len(data.train)),
+            "n_train_rows": len(data.train),
+            "n_validation_rows": len(data.validation),
+            **data.shape,
+            "n_trainable": sum(weight.numel() for weight in weights if weight.requires_grad),
+            "n_parameters": self.facts.n_parameters,
+            "device": self.device,
+            "precision": self.precision,
+            "n_threads": n_threads,
+        }
+
+    def _finish(self, trainer: WatchedTrainer, data: TrainData) -> dict[str, object]:
+        self.events.write("phase", name="saving")
+        model = cast(PeftModel, trainer.model)
+        save_adapter(model, self.job.folder / ADAPTER, self.folder, data.chat_template)
+        step = trainer.state.global_step
+        values = {"n_steps": step, **self.reporter.summary(), "adapter": ADAPTER}
+        if self.reporter.stopped:
+            raise StopRequested({**values, "step": step})
+        return values

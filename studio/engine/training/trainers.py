@@ -1,0 +1,16 @@
+"""Which trainer learns by which method."""
+
+from studio.engine.training.frame import WatchedTrainer
+from studio.engine.training.preference import PairTrainer
+from studio.engine.training.sft import SftTrainer
+
+_TRAINERS: dict[str, type[WatchedTrainer]] = {
+    "sft": SftTrainer,
+    "pretrain": SftTrainer,
+    "dpo": PairTrainer,
+}
+
+
+def trainer_class(method: str) -> type[WatchedTrainer]:
+    """The trainer of a method."""
+    return _TRAINERS[method]
