@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from studio.events import Event, EventReader
+from studio.training.figures import FIGURES
 
 SMOOTHING = 0.9
 MAX_POINTS = 1500
@@ -20,8 +21,17 @@ _VALUES_OF = {
     "step": ("loss", "learning_rate", "grad_norm", "tokens_per_second"),
     "eval": ("eval_loss",),
 }
+# Values that an event may lack: a method's own figures.
+_FIGURES_OF = {"step": tuple(FIGURES), "eval": tuple(f"eval_{name}" for name in FIGURES)}
 SMOOTHED = "loss_smoothed"
-TRACES = ("loss", SMOOTHED, "eval_loss", "learning_rate", "grad_norm", "tokens_per_second")
+_SMOOTHED_OF = {name: f"{name}_smoothed" for name in ("loss", *FIGURES)}
+TRACES = (
+    *_VALUES_OF["step"],
+    *_VALUES_OF["eval"],
+    *_FIGURES_OF["step"],
+    *_FIGURES_OF["eval"],
+    *_SMOOTHED_OF.values(),
+)
 
 
 @dataclass(frozen=True)
@@ -137,7 +147,7 @@ class CurveFold:
         self.generation = 0
         self._serial = 0
         self._smoothing = smoothing
-        self._average = _Average(smoothing)
+        self._averages = {name: _Average(smoothing) for name in _SMOOTHED_OF}
         self._points = {name: _Points() for name in TRACES}
 
     def add(self, events: Iterable[Event]) -> None:
@@ -146,10 +156,11 @@ class CurveFold:
             if event["event"] == "resumed":
                 self._void_after(TRACES, event["step"])
             names = _VALUES_OF.get(event["event"], ())
+            figures = _FIGURES_OF.get(event["event"], ())
             if names:
                 # A run killed before its first checkpoint starts over without saying so.
-                self._void_after(names, event["step"] - 1)
-                self._append(names, event)
+                self._void_after((*names, *figures), event["step"] - 1)
+                self._append((*names, *(name for name in figures if name in event)), event)
 
     def trace(self, name: str) -> Trace:
         """All points of one of TRACES."""
@@ -174,18 +185,18 @@ class CurveFold:
         step = event["step"]
         for name in names:
             self._points[name].append(step, event.get(name), self._serial)
-        if event["event"] == "step":
-            smoothed = self._average.add(event.get("loss"))
-            self._points[SMOOTHED].append(step, smoothed, self._serial)
+            if name in _SMOOTHED_OF:
+                smoothed = self._averages[name].add(event.get(name))
+                self._points[_SMOOTHED_OF[name]].append(step, smoothed, self._serial)
 
     def _void_after(self, names: Iterable[str], step: int) -> None:
-        affected = {*names, SMOOTHED} if "loss" in names else set(names)
-        void = [name for name in affected if self._points[name].cut_after(step)]
+        void = {name for name in names if self._points[name].cut_after(step)}
         self.generation += bool(void)
-        if SMOOTHED in void:
-            self._average = _Average(self._smoothing)
-            for value in self._points["loss"].values:
-                self._average.add(value)
+        for name in void & _SMOOTHED_OF.keys():
+            self._points[_SMOOTHED_OF[name]].cut_after(step)
+            self._averages[name] = _Average(self._smoothing)
+            for value in self._points[name].values:
+                self._averages[name].add(value)
 
 
 def points_from_events(events: Iterable[Event]) -> dict[str, Trace]:

@@ -14,6 +14,8 @@ from studio.training.curves import (
     points_from_events,
     smooth,
 )
+from studio.training.figures import figures_of
+from studio.training.methods import METHODS
 
 
 def step(number: int, loss: float | None = 1.0) -> dict[str, object]:
@@ -154,3 +156,35 @@ def test_a_follower_reads_on_and_survives_a_cut_line(tmp_path: Path) -> None:
     with path.open("ab") as file:
         file.write(b'ss": 2.0}\n')
     assert follower.update(first.since, first.generation).traces["loss"] == Trace((3,), (2.0,))
+
+
+def preference(number: int, accuracy: float) -> dict[str, object]:
+    return {**step(number), "rewards_accuracy": accuracy, "kl": None}
+
+
+def test_a_methods_own_figures_become_traces_of_their_own() -> None:
+    events = [preference(1, 0.5), {**evaluation(1, 0.6), "eval_rewards_accuracy": 0.75}]
+    traces = points_from_events([*events, step(2), preference(3, 1.0)])
+    # Step 2 did not measure it: no point and no gap. A measured value that is no number is a gap.
+    assert traces["rewards_accuracy"] == Trace((1, 3), (0.5, 1.0))
+    assert traces["eval_rewards_accuracy"] == Trace((1,), (0.75,))
+    assert traces["kl"] == Trace((1, 3), (None, None))
+    assert traces["rewards_margin"] == Trace()
+
+
+def test_figures_are_smoothed_as_the_loss_is_and_forget_void_points() -> None:
+    went_through = points_from_events([preference(1, 0.0), preference(2, 1.0)])
+    resumed_run = points_from_events(
+        [preference(1, 0.0), preference(2, 0.5), resumed(1), preference(2, 1.0)]
+    )
+    # m1 = 0, m2 = (0.1 * 1) / (1 - 0.81)
+    assert went_through["rewards_accuracy_smoothed"].values == pytest.approx((0.0, 0.1 / 0.19))
+    assert resumed_run == went_through
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_figure_of_a_method_has_its_traces(method: str) -> None:
+    traces = points_from_events([])
+    for figure in figures_of(method):
+        assert {figure.name, f"eval_{figure.name}", f"{figure.name}_smoothed"} <= traces.keys()
+        assert figure.label and figure.help.endswith(".")
