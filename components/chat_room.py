@@ -13,9 +13,9 @@ from studio.errors import JobError, StudioError
 from studio.jobs.chat import ChatSession, Generation
 from studio.jobs.chat_target import ChatTarget, resolve_target
 from studio.paths import Workspace
+from studio.training.result_folder import tensors_path
 
 _LOOK_SECONDS = 0.2
-_ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 class _Loading:
@@ -118,7 +118,7 @@ def chat_room(workspace: Workspace) -> ChatRoom:
 
 def _stamp(target: ChatTarget) -> int:
     """Changes when the weights on disk do: a resumed run leaves another adapter under its id."""
-    path = Path(target.adapter) / _ADAPTER_WEIGHTS if target.adapter else Path(target.model)
+    path = tensors_path(Path(target.adapter)) if target.adapter else Path(target.model)
     return path.stat().st_mtime_ns if path.exists() else 0
 
 

@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from studio.errors import ModelError
 from studio.models.facts import read_facts
+from studio.training.result_folder import missing_file
 
 # Above this relative error a fast mode is not FP32 any more; FP32 itself has about 2e-7 here.
 MATMUL_ERROR_LIMIT = 1e-5
@@ -123,14 +124,10 @@ def load_tuned(base: PreTrainedModel, adapter_dir: Path) -> PeftModel:
 
     Raises: ModelError when the folder holds no adapter or one of another model.
     """
-    missing = [
-        name
-        for name in ("adapter_config.json", "adapter_model.safetensors")
-        if not (adapter_dir / name).is_file()
-    ]
+    missing = missing_file(adapter_dir)
     if missing:
         raise ModelError(
-            f"The adapter folder '{adapter_dir.name}' has no {missing[0]}.",
+            f"The adapter folder '{adapter_dir.name}' has no {missing}.",
             "Choose a run that finished or was stopped after its first step.",
             "adapter_missing",
         )

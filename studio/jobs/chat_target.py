@@ -10,6 +10,7 @@ from studio.jobs.job import Job, list_jobs
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.training.config import read_config
+from studio.training.result_folder import ADAPTER, adapter_kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +78,8 @@ def _names_a_model(target: str) -> bool:
 
 
 def _run_target(job: Job) -> ChatTarget:
-    adapter = job.folder / "adapter"
-    if not (adapter / "adapter_config.json").is_file():
+    adapter = job.folder / ADAPTER
+    if adapter_kind(adapter) is None:
         raise JobError(
             f"The run '{job.name}' has no adapter yet.",
             "Wait until it has finished, or stop it and keep what it learned.",

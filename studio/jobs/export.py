@@ -12,6 +12,7 @@ from studio.models.gguf_sizes import PredictedSize, check_types, predicted_sizes
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.training.config import RunConfig
+from studio.training.result_folder import ADAPTER, adapter_kind
 
 
 def start_export(workspace: Workspace, run_id: str, types: Sequence[str], model: str = "") -> Job:
@@ -50,7 +51,7 @@ def _source(workspace: Workspace, run_id: str, model: str) -> tuple[str, Path]:
         folder = reference.folder()
         return reference.source if reference.source == "starter" else folder.name, folder
     run = find_job(workspace, run_id, "train")
-    if not (run.folder / "adapter" / "adapter_model.safetensors").is_file():
+    if adapter_kind(run.folder / ADAPTER) is None:
         state = state_of(run)
         raise JobError(
             f"The run '{run.name}' has no adapter yet (it is {state}).",

@@ -5,14 +5,16 @@ to say before any work what cannot be trained or exported.
 """
 
 import json
+import re
 import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from studio.errors import ModelError
+from studio.models.experts import Shape, expert_names, memory_shapes, router_names
 
 EXPORTABLE = ("LlamaForCausalLM", "MistralForCausalLM")
 EXPORTABLE_ROPE = ("default", "llama3", "linear")
@@ -20,11 +22,23 @@ EXPORTABLE_ROPE = ("default", "llama3", "linear")
 _CONV1D_MODELS = ("gpt2", "openai-gpt")
 # Embeddings and output heads are 2-D too, but a LoRA on them does not merge exactly when tied.
 _NOT_LINEAR = ("embed", "wte", "wpe", "lm_head", "embed_in", "embed_out", "norm", "score")
+# peft reads these names as the experts', also where a dense or shared layer of the same model has
+# them; the gate of a shared expert is a router of one.
+_NAMES_OF_EXPERTS = (
+    *("gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"),
+    *("gate", "shared_expert_gate"),
+)
+_BLOCK = re.compile(r".*\.\d+\.")
+# Computed by the model, kept in some older files: not parameters.
+_BUFFERS = re.compile(r".*(rotary_emb\.inv_freq|attn\.masked_bias)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearKind:
-    """One kind of linear layer, e.g. q_proj: in, out and how many of it, as (in, out, count)."""
+    """One kind of linear layer, e.g. q_proj: in, out and how many of it, as (in, out, count).
+
+    Of experts and routers the name is a parameter's (mlp.experts.down_proj); each expert counts.
+    """
 
     name: str
     shapes: tuple[tuple[int, int, int], ...]
@@ -32,7 +46,11 @@ class LinearKind:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What the folder says of itself. `export_problem` is "" where GGUF export is possible."""
+    """What the folder says of itself. `export_problem` is "" where GGUF export is possible.
+
+    `shapes` has every parameter by its name in memory, a tied head once. `linear` leaves out
+    `experts` and `routers`, which a mixture-of-experts model has beside them.
+    """
 
     architecture: str
     n_parameters: int
@@ -45,6 +63,10 @@ class ModelFacts:
     tied: bool
     linear: tuple[LinearKind, ...]
     export_problem: str
+    shapes: Mapping[str, Shape] = field(default_factory=dict, repr=False)
+    n_experts: int = 0
+    experts: tuple[LinearKind, ...] = ()
+    routers: tuple[LinearKind, ...] = ()
 
     @property
     def linear_names(self) -> tuple[str, ...]:
@@ -78,9 +100,13 @@ def read_facts(folder: Path) -> ModelFacts:
     if tied:
         tensors.pop("lm_head.weight", None)
     n_layers = int(config.get("num_hidden_layers", config.get("n_layer", 0)))
+    shapes = memory_shapes(
+        {name: shape for name, (shape, _) in tensors.items() if not _is_buffer(name, shape)}
+    )
+    experts, routers = expert_names(shapes), router_names(shapes)
     return ModelFacts(
         architecture=architecture,
-        n_parameters=sum(prod(shape) for shape, _ in tensors.values()),
+        n_parameters=sum(prod(shape) for shape in shapes.values()),
         size_bytes=sum(path.stat().st_size for path in weight_files(folder)),
         dtype=next((dtype for _, dtype in tensors.values()), "unknown"),
         n_layers=n_layers,
@@ -89,11 +115,31 @@ def read_facts(folder: Path) -> ModelFacts:
         context_length=int(config.get("max_position_embeddings", config.get("n_positions", 0))),
         tied=tied,
         linear=_linear_kinds(
-            {name: shape for name, (shape, _) in tensors.items()},
+            {name: shape for name, shape in shapes.items() if name not in routers},
             transposed=config.get("model_type") in _CONV1D_MODELS,
+            of_experts=bool(experts),
         ),
         export_problem=_export_problem(architecture, config),
+        shapes=shapes,
+        n_experts=max((shapes[name][0] for name in experts), default=0),
+        experts=_kinds_of(shapes, experts),
+        routers=_kinds_of(shapes, routers),
     )
+
+
+def _is_buffer(name: str, shape: Shape) -> bool:
+    # GPT-2's mask [1, 1, T, T] has a bias's name.
+    return bool(_BUFFERS.fullmatch(name)) or (name.endswith("attn.bias") and len(shape) == 4)
+
+
+def _kinds_of(shapes: Mapping[str, Shape], names: Sequence[str]) -> tuple[LinearKind, ...]:
+    """Kinds by what follows the block's number, e.g. mlp.experts.down_proj, mlp.gate.weight."""
+    counts: dict[str, dict[tuple[int, int], int]] = {}
+    for name in names:
+        n_out, n_in = shapes[name][-2:]
+        kind = counts.setdefault(_BLOCK.sub("", name), {})
+        kind[n_in, n_out] = kind.get((n_in, n_out), 0) + prod(shapes[name][:-2])
+    return _as_kinds(counts)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -173,7 +219,9 @@ def _cut(path: Path, size: int) -> ModelError:
     )
 
 
-def _linear_kinds(shapes: dict[str, tuple[int, ...]], transposed: bool) -> tuple[LinearKind, ...]:
+def _linear_kinds(
+    shapes: Mapping[str, Shape], transposed: bool, of_experts: bool
+) -> tuple[LinearKind, ...]:
     counts: dict[str, dict[tuple[int, int], int]] = {}
     for name, shape in shapes.items():
         parts = name.removesuffix(".weight").split(".")
@@ -181,9 +229,15 @@ def _linear_kinds(shapes: dict[str, tuple[int, ...]], transposed: bool) -> tuple
             continue
         if any(word in part for part in parts for word in _NOT_LINEAR):
             continue
+        if of_experts and parts[-1] in _NAMES_OF_EXPERTS:
+            continue
         n_out, n_in = reversed(shape) if transposed else shape
         kind = counts.setdefault(parts[-1], {})
         kind[n_in, n_out] = kind.get((n_in, n_out), 0) + 1
+    return _as_kinds(counts)
+
+
+def _as_kinds(counts: dict[str, dict[tuple[int, int], int]]) -> tuple[LinearKind, ...]:
     return tuple(
         LinearKind(name=name, shapes=tuple((*shape, n) for shape, n in sorted(kind.items())))
         for name, kind in counts.items()

@@ -16,6 +16,7 @@ from typing import Any
 from studio.events import Event
 from studio.jobs.job import ACTIVE, Job, State, list_jobs, state_of
 from studio.paths import Workspace
+from studio.training.result_folder import ADAPTER, adapter_kind
 
 KIND = "train"
 _MEAN_STEPS = 10
@@ -72,7 +73,7 @@ def summarize(job: Job) -> RunSummary:
     tally = _tally_of(job.events_path).read()
     config = job.config()
     ended = tally.ended
-    adapter = job.folder / "adapter"
+    adapter = job.folder / ADAPTER
     return RunSummary(
         id=job.id,
         name=job.name,
@@ -95,7 +96,7 @@ def summarize(job: Job) -> RunSummary:
         seconds_left=tally.now("seconds_left") if state in ACTIVE else None,
         peak_memory_bytes=ended.get("peak_memory_bytes"),
         elapsed_seconds=_first_known(ended.get("elapsed_seconds"), tally.now("elapsed_seconds")),
-        adapter=adapter if (adapter / "adapter_config.json").is_file() else None,
+        adapter=adapter if adapter_kind(adapter) else None,
         error=_error(state, ended),
     )
 

@@ -206,14 +206,14 @@ def test_a_model_of_its_own_can_be_asked(workspace: Workspace, model: Path) -> N
     assert phases == ["loading libraries", "loading model"]
 
 
-def test_an_adapter_of_another_model_is_refused_while_opening(
+def test_a_run_whose_adapter_lost_its_weights_cannot_be_asked(
     workspace: Workspace, model: Path
 ) -> None:
     job = make_run(workspace, model)
     (job.folder / "adapter" / "adapter_model.safetensors").unlink()
     with pytest.raises(StudioError) as caught:
         open_session(workspace, job.id)
-    assert caught.value.code == "adapter_missing"
+    assert caught.value.code == "no_adapter"
 
 
 def test_a_run_without_an_adapter_cannot_be_asked(workspace: Workspace, model: Path) -> None:

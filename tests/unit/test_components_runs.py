@@ -135,6 +135,8 @@ def test_only_an_ended_run_with_an_adapter_can_be_compared_or_exported(workspace
     assert is_usable(summarize(job)) is False
     (job.folder / "adapter").mkdir()
     (job.folder / "adapter" / "adapter_config.json").write_text("{}", "utf-8")
+    assert is_usable(summarize(job)) is False
+    (job.folder / "adapter" / "adapter_model.safetensors").write_text("{}", "utf-8")
     assert is_usable(summarize(job)) is True
 
 

@@ -112,7 +112,8 @@ def test_a_resume_far_back_still_says_where_it_goes_on(workspace: Workspace) -> 
 def test_a_finished_run_shows_what_its_worker_measured(workspace: Workspace) -> None:
     job = new_run(workspace)
     (job.folder / "adapter").mkdir()
-    (job.folder / "adapter" / "adapter_config.json").write_text("{}")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (job.folder / "adapter" / name).write_text("{}")
     events = EventWriter(job.events_path)
     write_steps(events, 1, 3)
     events.write(

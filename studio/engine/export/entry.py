@@ -42,6 +42,7 @@ from studio.models.gguf_sizes import UNQUANTIZED, check_types, predicted_sizes
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.training.config import read_config
+from studio.training.result_folder import ADAPTER
 
 _PROGRESS_SECONDS = 0.2
 _HASH_BYTES = 1 << 20
@@ -106,7 +107,7 @@ def read_source(config: dict[str, Any], workspace: Workspace) -> Source:
     run_config = read_config(run.config(), "config.json")
     base = ModelRef.parse(run_config.model).folder()
     texts = texts_for_run(run_config, base, workspace)
-    adapter = run.folder / "adapter"
+    adapter = run.folder / ADAPTER
     return Source(
         name=file_name(run.name),
         base=base,

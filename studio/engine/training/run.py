@@ -19,7 +19,7 @@ from studio.engine.training.data import TrainData
 from studio.engine.training.frame import WatchedTrainer, training_arguments
 from studio.engine.training.passes import recompute
 from studio.engine.training.report import Progress, Reporter
-from studio.engine.training.saving import ADAPTER, save_adapter
+from studio.engine.training.saving import save_adapter
 from studio.engine.training.trainers import trainer_class
 from studio.errors import JobError
 from studio.events import EventWriter
@@ -28,6 +28,7 @@ from studio.jobs.worker import StopRequested
 from studio.models.facts import ModelFacts, read_facts
 from studio.models.hardware import look
 from studio.training.config import RunConfig
+from studio.training.result_folder import ADAPTER
 
 CHECKPOINTS = "checkpoints"
 

@@ -8,7 +8,6 @@ from peft import PeftModel
 
 from studio.paths import write_text
 
-ADAPTER = "adapter"
 # By the names that transformers writes; the template goes beside them.
 _TOKENIZER_FILES = (
     "tokenizer.json",
