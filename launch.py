@@ -35,6 +35,7 @@ python launch.py [COMMAND] [options]
   synthesize  DATASET --model M: let a model propose more rows, to be approved
   train       CONFIG: train an adapter
   runs        list the runs
+  record      RUN: what it depended on: versions, machine, hashes of all files
   stop        RUN: stop a run and keep what it has
   resume      RUN: go on with a stopped or lost run
   chat        TARGET --prompt TEXT: ask a run, a model folder or a .gguf
@@ -50,6 +51,7 @@ COMMANDS = (
     "synthesize",
     "train",
     "runs",
+    "record",
     "stop",
     "resume",
     "chat",

@@ -6,6 +6,7 @@ from components.wording import model_name, state_html, text, when
 from studio.data.recipe import DatasetRecipe
 from studio.events import Event
 from studio.jobs.job import Job, log_tail
+from studio.results.record import record_lines
 from studio.results.runs import RunSummary
 from studio.settings import knobs
 from studio.training.adapter import AdapterSettings
@@ -73,6 +74,15 @@ def settings_html(config: dict[str, Any]) -> str:
         _section(title, cls, config.get(key, {}) if key else config)
         for key, cls, title in _SECTIONS
     )
+
+
+def record_html(record: dict[str, Any]) -> str:
+    """What the run depended on beside its settings: versions, machine, hashes."""
+    rows = "".join(
+        f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>"
+        for name, value in record_lines(record)
+    )
+    return f'<h3 class="run-settings-title">Record</h3><dl class="run-settings">{rows}</dl>'
 
 
 def _section(title: str, cls: type, values: dict[str, Any]) -> str:

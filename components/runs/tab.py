@@ -11,7 +11,7 @@ import gradio as gr
 
 from components.handlers import show_errors
 from components.page import Page, empty_state, heading, static
-from components.runs.card import head_html, remarks_html, settings_html
+from components.runs.card import head_html, record_html, remarks_html, settings_html
 from components.runs.chart import build_chart
 from components.runs.history import build_history, build_log
 from components.runs.live import LiveRuns
@@ -20,6 +20,7 @@ from studio.errors import JobError
 from studio.jobs.job import ACTIVE, Job, delete_job, find_job, list_jobs
 from studio.jobs.process import request_stop
 from studio.jobs.train import resume_run
+from studio.results.record import read_record
 from studio.results.runs import RunSummary, summarize
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
@@ -130,7 +131,7 @@ def _shown(job: Job, run: RunSummary, live: LiveRuns) -> list[Any]:
         gr.HTML(remarks, visible=bool(remarks)),
         job.id,
         job.id,
-        settings_html(job.config()),
+        settings_html(job.config()) + record_html(read_record(job)),
         job.id,
     ]
 

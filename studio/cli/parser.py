@@ -44,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_synthesize(add("synthesize", "synthesize", "let a model propose more rows"))
     _add_train(add("train", "train", "train an adapter"))
     add("runs", "runs", "list the runs, newest first")
+    _add_run(add("record", "runs", "say what a run depended on: versions, machine, hashes"))
     _add_run(add("stop", "runs", "ask a run to stop and keep what it learned"))
     resume = add("resume", "train", "continue a stopped, lost or failed run")
     _add_run(resume)

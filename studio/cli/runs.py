@@ -1,4 +1,4 @@
-"""`runs` and `stop`: what there is, and an end to it that keeps what was learned."""
+"""`runs`, `record` and `stop`: what there is, what it came from, and an end that keeps it."""
 
 import argparse
 from dataclasses import asdict
@@ -9,6 +9,7 @@ from studio.cli.console import Console
 from studio.jobs.job import find_job
 from studio.jobs.process import request_stop, wait_until_ended
 from studio.paths import Workspace
+from studio.results.record import read_record, record_lines
 from studio.results.runs import KIND, RunSummary, list_runs
 
 _STOP_SECONDS = 120.0
@@ -23,6 +24,15 @@ def run_runs(options: argparse.Namespace, console: Console) -> int:
         header = ("run", "name", "state", "created", "model", "data", "step", "loss", "best eval")
         console.table(header, [_line(run) for run in runs])
     console.result({"runs": [_plain(run) for run in runs]})
+    return 0
+
+
+def run_record(options: argparse.Namespace, console: Console) -> int:
+    """Say what a run depended on."""
+    record = read_record(find_job(Workspace.open(options.workspace), options.run, KIND))
+    for name, value in record_lines(record):
+        console.say(f"{name:<26}{value}")
+    console.result(record)
     return 0
 
 

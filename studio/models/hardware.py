@@ -1,5 +1,6 @@
 """What this computer offers: cores, memory, GPU, and which number format it is fast at."""
 
+import platform
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ class Gpu:
     """One NVIDIA GPU; memory in bytes, `capability` as in CUDA's documentation."""
 
     name: str
+    driver: str
     total_bytes: int
     free_bytes: int
     capability: tuple[int, int]
@@ -54,13 +56,25 @@ def look() -> Hardware:
 
 
 @cache
+def cpu_name() -> str:
+    """The processor's model, as the system names it."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+@cache
 def _cpu_bf16() -> bool:
     # Only Linux tells without a compiled program; elsewhere FP32 is the safe answer.
+    flags = _cpuinfo("flags")
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _cpuinfo(name: str) -> str:
+    """What Linux says of the first core under `name`; "" elsewhere."""
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.exists():
-        return False
-    flags = next((line for line in cpuinfo.read_text().splitlines() if "flags" in line), "")
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+        return ""
+    lines = (line.partition(":") for line in cpuinfo.read_text().splitlines())
+    return next((value.strip() for key, _, value in lines if key.strip() == name), "")
 
 
 @cache
@@ -83,6 +97,7 @@ def _gpu() -> Gpu | None:
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     return Gpu(
         name=str(pynvml.nvmlDeviceGetName(handle)),
+        driver=str(pynvml.nvmlSystemGetDriverVersion()),
         total_bytes=int(memory.total),
         free_bytes=int(memory.free),
         capability=tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle)),

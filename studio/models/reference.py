@@ -8,6 +8,8 @@ from studio.errors import ModelError
 from studio.paths import STARTER_DIR
 
 STARTER = "starter"
+# Weights as safetensors only: pickles can run code.
+MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -84,7 +86,7 @@ class ModelRef:
                     self.source,
                     revision=self.revision or None,
                     local_files_only=not download,
-                    allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"],
+                    allow_patterns=list(MODEL_FILES),
                 )
             )
         except GatedRepoError as error:

@@ -49,6 +49,7 @@ def test_every_sampling_knob_is_an_option_of_chat_with_its_default() -> None:
         ["synthesize", "c.yaml"],
         ["train", "c.yaml"],
         ["runs"],
+        ["record", "r"],
         ["stop", "r"],
         ["resume", "r"],
         ["chat", "t", "--prompt", "p"],

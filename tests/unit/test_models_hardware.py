@@ -8,7 +8,7 @@ from studio.models.hardware import Gpu, Hardware, look
 def machine(cpu_bf16: bool = False, capability: tuple[int, int] | None = None) -> Hardware:
     gpu = None
     if capability:
-        gpu = Gpu(name="g", total_bytes=8, free_bytes=8, capability=capability)
+        gpu = Gpu(name="g", driver="1", total_bytes=8, free_bytes=8, capability=capability)
     return Hardware(
         n_cores=2,
         ram_total_bytes=8,

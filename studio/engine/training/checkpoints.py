@@ -4,12 +4,12 @@ The Trainer writes checkpoint-N in place and would resume, silently and with ano
 one that lacks its optimizer or random state. So nothing is resumed that does not verify.
 """
 
-import hashlib
 import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from studio.models.hashes import sha256_of
 from studio.paths import write_json, write_text
 
 MANIFEST = "manifest.json"
@@ -45,13 +45,13 @@ def seal(checkpoint: Path) -> None:
     files = {
         path.relative_to(checkpoint).as_posix(): {
             "size_bytes": path.stat().st_size,
-            "sha256": _sha256(path),
+            "sha256": sha256_of(path),
         }
         for path in sorted(checkpoint.rglob("*"))
         if path.is_file() and path.name not in (MANIFEST, COMPLETE)
     }
     write_json(checkpoint / MANIFEST, {"schema_version": 1, "files": files})
-    write_text(checkpoint / COMPLETE, _sha256(checkpoint / MANIFEST) + "\n")
+    write_text(checkpoint / COMPLETE, sha256_of(checkpoint / MANIFEST) + "\n")
 
 
 def damage_of(checkpoint: Path) -> str:
@@ -60,7 +60,7 @@ def damage_of(checkpoint: Path) -> str:
     manifest = checkpoint / MANIFEST
     if not mark.is_file() or not manifest.is_file():
         return "it was not finished"
-    if mark.read_text("utf-8").strip() != _sha256(manifest):
+    if mark.read_text("utf-8").strip() != sha256_of(manifest):
         return f"{MANIFEST} was changed"
     files = json.loads(manifest.read_text("utf-8"))["files"]
     for name in sorted({*files, *REQUIRED}):
@@ -69,7 +69,7 @@ def damage_of(checkpoint: Path) -> str:
             return f"{name} is missing"
         if path.stat().st_size != files[name]["size_bytes"]:
             return f"{name} has {path.stat().st_size:,} of {files[name]['size_bytes']:,} bytes"
-        if _sha256(path) != files[name]["sha256"]:
+        if sha256_of(path) != files[name]["sha256"]:
             return f"{name} was changed"
     return ""
 
@@ -100,8 +100,3 @@ def _checkpoints(folder: Path) -> list[Path]:
         for path in folder.glob("checkpoint-*")
         if path.is_dir() and path.name.rpartition("-")[2].isdigit()
     ]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,6 +9,8 @@ import time
 from studio.engine.training.data import load_data
 from studio.events import EventWriter
 from studio.jobs.job import Job
+from studio.jobs.record import Recorder, adapter_hashes
+from studio.jobs.worker import StopRequested
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.training.config import RunConfig, read_config
@@ -25,15 +27,40 @@ def run_training(job: Job, workspace: Workspace, events: EventWriter) -> dict[st
     """
     started = time.monotonic()
     config = read_config(job.config(), "config.json")
-    folder = ModelRef.parse(config.model).folder(download=True)
+    reference = ModelRef.parse(config.model)
+    folder = reference.folder(download=True)
+    recorder = Recorder(job, workspace, reference)
     events.write("phase", name="loading data")
     data = load_data(config, folder, workspace, events)
     for package in _UNUSED:
         if package != "bitsandbytes" or not _needs_bitsandbytes(config):
             sys.modules.setdefault(package, None)  # type: ignore[arg-type]
     from studio.engine.training.run import Training  # noqa: PLC0415  (torch, 3 s)
+    from studio.engine.training.saving import ADAPTER  # noqa: PLC0415
 
-    return Training(job, config, folder, events, started).run(data)
+    training = Training(job, config, folder, events, started)
+    _compare(recorder, events)
+    try:
+        values = training.run(data)
+    except StopRequested as stop:
+        stop.values["adapter_sha256"] = adapter_hashes(job.folder / ADAPTER)
+        raise
+    finally:
+        recorder.wait()
+    return {**values, "adapter_sha256": adapter_hashes(job.folder / ADAPTER)}
+
+
+def _compare(recorder: Recorder, events: EventWriter) -> None:
+    """Say what is not as it was when the run began. Raises: JobError when the model is another."""
+    changed = recorder.compare()
+    if changed:
+        events.write(
+            "warning",
+            code="machine_changed",
+            message=f"The run goes on with {', '.join(changed)}: the result may differ a little "
+            "from that of a run that went through.",
+            fix="Nothing to do, unless the result must be repeated bit for bit.",
+        )
 
 
 def _needs_bitsandbytes(config: RunConfig) -> bool:
