@@ -14,6 +14,7 @@ from studio.jobs.worker import StopRequested
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.training.config import RunConfig, read_config
+from studio.training.result_folder import ADAPTER
 
 # peft imports bitsandbytes and transformers imports datasets wherever they are installed: 1.2 of
 # 4.3 seconds, for nothing that most runs use. Python itself reads None as "not there".
@@ -36,7 +37,6 @@ def run_training(job: Job, workspace: Workspace, events: EventWriter) -> dict[st
         if package != "bitsandbytes" or not _needs_bitsandbytes(config):
             sys.modules.setdefault(package, None)  # type: ignore[arg-type]
     from studio.engine.training.run import Training  # noqa: PLC0415  (torch, 3 s)
-    from studio.engine.training.saving import ADAPTER  # noqa: PLC0415
 
     training = Training(job, config, folder, events, started)
     _compare(recorder, events)
