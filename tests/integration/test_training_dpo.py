@@ -10,8 +10,9 @@ import pytest
 
 from studio.data.dataset import open_dataset
 from studio.data.recipe import DatasetRecipe
+from studio.engine.training.answers import both_answers
 from studio.engine.training.batches import pad
-from studio.engine.training.preference import PairTrainer, both_answers
+from studio.engine.training.preference import DpoTrainer
 from studio.events import Event, read_events
 from studio.jobs.job import Job
 from studio.jobs.process import wait_until_ended
@@ -78,13 +79,13 @@ def test_the_loss_sees_the_encoders_ids_and_labels(
 ) -> None:
     seen: list[dict[str, Any]] = []
 
-    def spy(self: PairTrainer, model: Any, batch: dict[str, Any]) -> Any:
+    def spy(self: DpoTrainer, model: Any, batch: dict[str, Any]) -> Any:
         if model.training:
             seen.append(batch)
         return compute(self, model, batch)
 
-    compute = PairTrainer.summed_loss
-    monkeypatch.setattr(PairTrainer, "summed_loss", spy)
+    compute = DpoTrainer.summed_loss
+    monkeypatch.setattr(DpoTrainer, "summed_loss", spy)
     training = replace(dpo_config.training, num_train_epochs=1.0)
     train_here(workspace, replace(dpo_config, training=training))
     got = []

@@ -1,13 +1,15 @@
 """Which trainer learns by which method."""
 
 from studio.engine.training.frame import WatchedTrainer
-from studio.engine.training.preference import PairTrainer
+from studio.engine.training.preference import DpoTrainer, OrpoTrainer, SimpoTrainer
 from studio.engine.training.sft import SftTrainer
 
 _TRAINERS: dict[str, type[WatchedTrainer]] = {
     "sft": SftTrainer,
     "pretrain": SftTrainer,
-    "dpo": PairTrainer,
+    "dpo": DpoTrainer,
+    "orpo": OrpoTrainer,
+    "simpo": SimpoTrainer,
 }
 
 
