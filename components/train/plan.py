@@ -18,6 +18,7 @@ from studio.paths import Workspace
 from studio.settings import Problem, from_dict, to_dict
 from studio.training.check import check
 from studio.training.config import RunConfig
+from studio.training.counts import n_trainable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +100,11 @@ def plan_html(plan: Plan, dataset_name: str) -> str:
 
 def _numbers(config: RunConfig, facts: ModelFacts, n_rows: int) -> list[tuple[str, str]]:
     adapter, training = config.adapter, config.training
-    n_trainable = facts.n_trainable(adapter.r, adapter.target_modules, adapter.use_dora)
-    share = n_trainable / facts.n_parameters if facts.n_parameters else 0.0
+    n_trained = n_trainable(adapter, facts)
+    share = n_trained / facts.n_parameters if facts.n_parameters else 0.0
     sign = "α/√r" if adapter.use_rslora else "α/r"
     return [
-        ("Trainable parameters", f"{n_trainable:,}"),
+        ("Trainable parameters", f"{n_trained:,}"),
         ("Share of the model", f"{100 * share:.3g} % of {short_count(facts.n_parameters)}"),
         (f"Scaling ({sign})", f"{adapter.scaling:.4g}"),
         ("Effective batch", f"{training.effective_batch_size:,} conversations"),

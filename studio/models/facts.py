@@ -18,7 +18,7 @@ from studio.models.experts import Shape, expert_names, memory_shapes, router_nam
 
 EXPORTABLE = ("LlamaForCausalLM", "MistralForCausalLM")
 EXPORTABLE_ROPE = ("default", "llama3", "linear")
-# Their Conv1D stores [in, out] where Linear stores [out, in]; DoRA adds d_out parameters.
+# Their Conv1D stores [in, out] where Linear stores [out, in].
 _CONV1D_MODELS = ("gpt2", "openai-gpt")
 # Embeddings and output heads are 2-D too, but a LoRA on them does not merge exactly when tied.
 _NOT_LINEAR = ("embed", "wte", "wpe", "lm_head", "embed_in", "embed_out", "norm", "score")
@@ -28,20 +28,39 @@ _NAMES_OF_EXPERTS = (
     *("gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"),
     *("gate", "shared_expert_gate"),
 )
-_BLOCK = re.compile(r".*\.\d+\.")
 # Computed by the model, kept in some older files: not parameters.
 _BUFFERS = re.compile(r".*(rotary_emb\.inv_freq|attn\.masked_bias)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearKind:
-    """One kind of linear layer, e.g. q_proj: in, out and how many of it, as (in, out, count).
+class Linear:
+    """One linear layer by its full name, such as model.layers.0.self_attn.q_proj.
 
-    Of experts and routers the name is a parameter's (mlp.experts.down_proj); each expert counts.
+    Of experts the name is the parameter's that holds all `n_experts` of a block.
     """
 
     name: str
-    shapes: tuple[tuple[int, int, int], ...]
+    n_in: int
+    n_out: int
+    bias: bool = False
+    n_experts: int = 1
+
+    @property
+    def kind(self) -> str:
+        """What it is in its block, such as q_proj."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def block(self) -> int | None:
+        """Which block it stands in, counted from 0; None outside the blocks."""
+        return block_of(self.name)
+
+
+def block_of(name: str) -> int | None:
+    """The block of a layer or weight by its full name; None outside the blocks."""
+    # The first number, as peft reads it: a second one counts experts.
+    found = re.match(r"(?:.*?\.)?[^.]+\.(\d+)\.", name)
+    return int(found[1]) if found else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,30 +80,20 @@ class ModelFacts:
     vocab_size: int
     context_length: int
     tied: bool
-    linear: tuple[LinearKind, ...]
+    linear: tuple[Linear, ...]
     export_problem: str
+    # Width of the keys of one token: fewer than hidden_size where heads share them.
+    kv_size: int = 0
+    # Whether linear layers are transformers' Conv1D, which some adapters do not know.
+    conv1d: bool = False
     shapes: Mapping[str, Shape] = field(default_factory=dict, repr=False)
     n_experts: int = 0
-    experts: tuple[LinearKind, ...] = ()
-    routers: tuple[LinearKind, ...] = ()
+    experts: tuple[Linear, ...] = ()
+    routers: tuple[Linear, ...] = ()
 
     @property
     def linear_names(self) -> tuple[str, ...]:
-        return tuple(kind.name for kind in self.linear)
-
-    def n_trainable(self, r: int, target_modules: Sequence[str] = (), dora: bool = False) -> int:
-        """Trainable parameters of a LoRA: sum of r * (d_in + d_out), plus d_out with DoRA.
-
-        Without `target_modules` every linear layer counts. Equal to peft's own count (a test).
-        Source: Hu et al. 2021 (arXiv 2106.09685) section 4.2; Liu et al. 2024 (arXiv 2402.09353).
-        """
-        chosen = target_modules or self.linear_names
-        return sum(
-            count * (r * (n_in + n_out) + (n_out if dora else 0))
-            for kind in self.linear
-            if kind.name in chosen
-            for n_in, n_out, count in kind.shapes
-        )
+        return tuple(dict.fromkeys(layer.kind for layer in self.linear))
 
 
 def read_facts(folder: Path) -> ModelFacts:
@@ -100,30 +109,30 @@ def read_facts(folder: Path) -> ModelFacts:
     if tied:
         tensors.pop("lm_head.weight", None)
     n_layers = int(config.get("num_hidden_layers", config.get("n_layer", 0)))
+    hidden_size = int(config.get("hidden_size", config.get("n_embd", 0)))
     shapes = memory_shapes(
         {name: shape for name, (shape, _) in tensors.items() if not _is_buffer(name, shape)}
     )
     experts, routers = expert_names(shapes), router_names(shapes)
+    conv1d = config.get("model_type") in _CONV1D_MODELS
     return ModelFacts(
         architecture=architecture,
         n_parameters=sum(prod(shape) for shape in shapes.values()),
         size_bytes=sum(path.stat().st_size for path in weight_files(folder)),
         dtype=next((dtype for _, dtype in tensors.values()), "unknown"),
         n_layers=n_layers,
-        hidden_size=int(config.get("hidden_size", config.get("n_embd", 0))),
+        hidden_size=hidden_size,
         vocab_size=int(config.get("vocab_size", 0)),
         context_length=int(config.get("max_position_embeddings", config.get("n_positions", 0))),
         tied=tied,
-        linear=_linear_kinds(
-            {name: shape for name, shape in shapes.items() if name not in routers},
-            transposed=config.get("model_type") in _CONV1D_MODELS,
-            of_experts=bool(experts),
-        ),
+        linear=tuple(_linear_layers(shapes, conv1d, (*experts, *routers))),
         export_problem=_export_problem(architecture, config),
+        kv_size=_kv_size(config, hidden_size),
+        conv1d=conv1d,
         shapes=shapes,
         n_experts=max((shapes[name][0] for name in experts), default=0),
-        experts=_kinds_of(shapes, experts),
-        routers=_kinds_of(shapes, routers),
+        experts=tuple(_parameters(shapes, experts)),
+        routers=tuple(_parameters(shapes, routers)),
     )
 
 
@@ -132,14 +141,10 @@ def _is_buffer(name: str, shape: Shape) -> bool:
     return bool(_BUFFERS.fullmatch(name)) or (name.endswith("attn.bias") and len(shape) == 4)
 
 
-def _kinds_of(shapes: Mapping[str, Shape], names: Sequence[str]) -> tuple[LinearKind, ...]:
-    """Kinds by what follows the block's number, e.g. mlp.experts.down_proj, mlp.gate.weight."""
-    counts: dict[str, dict[tuple[int, int], int]] = {}
+def _parameters(shapes: Mapping[str, Shape], names: Sequence[str]) -> Iterator[Linear]:
     for name in names:
         n_out, n_in = shapes[name][-2:]
-        kind = counts.setdefault(_BLOCK.sub("", name), {})
-        kind[n_in, n_out] = kind.get((n_in, n_out), 0) + prod(shapes[name][:-2])
-    return _as_kinds(counts)
+        yield Linear(name=name, n_in=n_in, n_out=n_out, n_experts=prod(shapes[name][:-2]))
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -219,29 +224,28 @@ def _cut(path: Path, size: int) -> ModelError:
     )
 
 
-def _linear_kinds(
-    shapes: Mapping[str, Shape], transposed: bool, of_experts: bool
-) -> tuple[LinearKind, ...]:
-    counts: dict[str, dict[tuple[int, int], int]] = {}
+def _linear_layers(
+    shapes: Mapping[str, Shape], conv1d: bool, of_experts: Sequence[str]
+) -> Iterator[Linear]:
     for name, shape in shapes.items():
-        parts = name.removesuffix(".weight").split(".")
-        if not name.endswith(".weight") or len(shape) != 2:
+        layer = name.removesuffix(".weight")
+        parts = layer.split(".")
+        if not name.endswith(".weight") or len(shape) != 2 or name in of_experts:
             continue
         if any(word in part for part in parts for word in _NOT_LINEAR):
             continue
         if of_experts and parts[-1] in _NAMES_OF_EXPERTS:
             continue
-        n_out, n_in = reversed(shape) if transposed else shape
-        kind = counts.setdefault(parts[-1], {})
-        kind[n_in, n_out] = kind.get((n_in, n_out), 0) + 1
-    return _as_kinds(counts)
+        n_out, n_in = reversed(shape) if conv1d else shape
+        yield Linear(name=layer, n_in=n_in, n_out=n_out, bias=f"{layer}.bias" in shapes)
 
 
-def _as_kinds(counts: dict[str, dict[tuple[int, int], int]]) -> tuple[LinearKind, ...]:
-    return tuple(
-        LinearKind(name=name, shapes=tuple((*shape, n) for shape, n in sorted(kind.items())))
-        for name, kind in counts.items()
-    )
+def _kv_size(config: dict[str, Any], hidden_size: int) -> int:
+    n_heads = config.get("num_attention_heads")
+    n_shared = config.get("num_key_value_heads")
+    if not n_heads or not n_shared:
+        return hidden_size
+    return int(n_shared * (config.get("head_dim") or hidden_size // n_heads))
 
 
 def _export_problem(architecture: str, config: dict[str, Any]) -> str:

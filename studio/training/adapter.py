@@ -1,6 +1,6 @@
 """What is trained: the kind of adapter and its settings, or the model's own weights.
 
-Names are peft's where it has them. What a kind needs, counts and refuses stands in `kinds.py`.
+Names are peft's where it has them. What each kind is for stands in `kinds.py`.
 """
 
 import math

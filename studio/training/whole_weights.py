@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from math import prod
 
 from studio.models.experts import Shape, router_names
+from studio.models.facts import block_of
 from studio.training.adapter import AdapterSettings
 
 _BLOCK = re.compile(r"(?:.*?\.)?(\d+)\.([^.]+)\..+")
@@ -31,12 +32,6 @@ def trained_names(shapes: Mapping[str, Shape], settings: AdapterSettings) -> tup
 def n_trained(shapes: Mapping[str, Shape], settings: AdapterSettings) -> int:
     """Numbers that such a run trains."""
     return sum(prod(shapes[name]) for name in trained_names(shapes, settings))
-
-
-def block_of(name: str) -> int | None:
-    """The block (transformer layer) that a tensor belongs to; None for embeddings, head, norm."""
-    found = _BLOCK.fullmatch(name)
-    return int(found[1]) if found else None
 
 
 def _half(shapes: Mapping[str, Shape]) -> set[str]:

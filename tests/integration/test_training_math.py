@@ -170,24 +170,6 @@ def test_accumulating_4_x_2_equals_a_batch_of_8(
             assert torch.allclose(weight, other[name], atol=1e-5), name
 
 
-@pytest.mark.parametrize("use_dora", [False, True])
-def test_trainable_count_equals_pefts(folder: Path, use_dora: bool) -> None:
-    facts = read_facts(folder)
-    settings = replace(ADAPTER, use_dora=use_dora)
-    model = attach_adapter(load_base(folder), settings, facts.linear_names, seed=1)
-    counted, total = model.get_nb_trainable_parameters()
-    assert facts.n_trainable(4, dora=use_dora) == counted
-    assert facts.n_parameters == total - counted
-
-
-def test_a_chosen_target_is_the_only_one(gpt2_folder: Path) -> None:
-    facts = read_facts(gpt2_folder)
-    settings = replace(ADAPTER, target_modules=("c_attn",))
-    model = attach_adapter(load_base(gpt2_folder), settings, facts.linear_names, seed=1)
-    # Two layers, each r x (32 + 96).
-    assert model.get_nb_trainable_parameters()[0] == facts.n_trainable(4, ["c_attn"]) == 1024
-
-
 @pytest.mark.parametrize("use_rslora", [False, True])
 def test_a_fresh_adapter_changes_nothing(
     folder: Path, examples: list[Example], use_rslora: bool

@@ -1,7 +1,7 @@
 """Experts: the names of a checkpoint and those in memory, counted by hand."""
 
 from studio.models.experts import Piece, expert_names, memory_shapes, piece_of, router_names
-from studio.models.facts import LinearKind, read_facts
+from studio.models.facts import Linear, read_facts
 from tests.unit.test_models_facts import write_model
 
 QWEN = {
@@ -40,12 +40,12 @@ def test_experts_are_one_parameter_in_memory_and_the_router_is_told_apart(tmp_pa
     }
     assert facts.n_parameters == 40 + 16 + 12 + 3 * 12 * 4 + 3 * 4 * 6
     assert facts.n_experts == 3
-    assert facts.linear == (LinearKind(name="q_proj", shapes=((4, 4, 1),)),)
+    assert facts.linear == (Linear(name="model.layers.0.self_attn.q_proj", n_in=4, n_out=4),)
     assert facts.experts == (
-        LinearKind(name="mlp.experts.gate_up_proj", shapes=((4, 12, 3),)),
-        LinearKind(name="mlp.experts.down_proj", shapes=((6, 4, 3),)),
+        Linear(name="model.layers.0.mlp.experts.gate_up_proj", n_in=4, n_out=12, n_experts=3),
+        Linear(name="model.layers.0.mlp.experts.down_proj", n_in=6, n_out=4, n_experts=3),
     )
-    assert facts.routers == (LinearKind(name="mlp.gate.weight", shapes=((4, 3, 1),)),)
+    assert facts.routers == (Linear(name="model.layers.0.mlp.gate.weight", n_in=4, n_out=3),)
 
 
 def test_mixtrals_names_become_the_same_ones():

@@ -2,12 +2,11 @@
 
 import json
 import struct
-from dataclasses import replace
 
 import pytest
 
 from studio.errors import ModelError
-from studio.models.facts import LinearKind, ModelFacts, read_facts
+from studio.models.facts import Linear, block_of, read_facts
 
 
 def write_model(folder, tensors, config=None, name="model.safetensors"):
@@ -48,13 +47,41 @@ LAYER = {
 def test_facts_of_a_small_llama(tmp_path):
     facts = read_facts(write_model(tmp_path, LAYER))
     assert facts.linear == (
-        LinearKind(name="q_proj", shapes=((4, 4, 1),)),
-        LinearKind(name="k_proj", shapes=((4, 2, 1),)),
-        LinearKind(name="down_proj", shapes=((6, 4, 1),)),
+        Linear(name="model.layers.0.self_attn.q_proj", n_in=4, n_out=4),
+        Linear(name="model.layers.0.self_attn.k_proj", n_in=4, n_out=2),
+        Linear(name="model.layers.0.mlp.down_proj", n_in=6, n_out=4),
     )
     assert facts.n_parameters == 40 + 16 + 8 + 24 + 4 + 4
     assert (facts.n_layers, facts.context_length, facts.dtype) == (1, 64, "F32")
+    assert facts.linear_names == ("q_proj", "k_proj", "down_proj")
+    assert facts.shapes["model.embed_tokens.weight"] == (10, 4)
     assert facts.export_problem == ""
+
+
+@pytest.mark.parametrize(
+    ("heads", "kv_size"),
+    [
+        ({}, 4),
+        ({"num_attention_heads": 4, "num_key_value_heads": 2}, 2),
+        ({"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}, 16),
+    ],
+)
+def test_heads_that_share_keys_make_them_narrower(tmp_path, heads, kv_size):
+    assert read_facts(write_model(tmp_path, LAYER, {**LLAMA, **heads})).kv_size == kv_size
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("model.layers.3.self_attn.q_proj", 3),
+        ("h.0.attn.c_attn.weight", 0),
+        ("transformer.h.11.mlp.c_proj", 11),
+        ("model.layers.2.mlp.experts.7.w1", 2),
+        ("lm_head", None),
+    ],
+)
+def test_the_block_is_the_first_number_of_a_name(name, block):
+    assert block_of(name) == block
 
 
 def test_a_tied_head_that_is_written_counts_once(tmp_path):
@@ -66,11 +93,10 @@ def test_a_tied_head_that_is_written_counts_once(tmp_path):
 
 def test_gpt2_keeps_its_layers_transposed(tmp_path):
     config = {"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "n_layer": 1}
-    facts = read_facts(
-        write_model(tmp_path, {"h.0.attn.c_attn.weight": [4, 12], "wte.weight": [10, 4]}, config)
-    )
-    assert facts.linear == (LinearKind(name="c_attn", shapes=((4, 12, 1),)),)
-    assert facts.n_trainable(2, dora=True) == 2 * (4 + 12) + 12
+    weights = {"h.0.attn.c_attn.weight": [4, 12], "h.0.attn.c_attn.bias": [12]}
+    facts = read_facts(write_model(tmp_path, {**weights, "wte.weight": [10, 4]}, config))
+    assert facts.linear == (Linear(name="h.0.attn.c_attn", n_in=4, n_out=12, bias=True),)
+    assert facts.conv1d
 
 
 def test_shards_are_read_through_their_index(tmp_path):
@@ -120,61 +146,3 @@ def test_a_damaged_config_is_refused(tmp_path):
 def test_what_cannot_be_exported_is_said_before_training(tmp_path):
     other = {**LLAMA, "architectures": ["GPT2LMHeadModel"]}
     assert "GPT2LMHeadModel" in read_facts(write_model(tmp_path, LAYER, other)).export_problem
-
-
-def facts_of(**kinds: tuple[int, int, int]) -> ModelFacts:
-    return ModelFacts(
-        architecture="",
-        n_parameters=0,
-        size_bytes=0,
-        dtype="",
-        n_layers=0,
-        hidden_size=0,
-        vocab_size=0,
-        context_length=0,
-        tied=False,
-        linear=tuple(LinearKind(name=name, shapes=(shape,)) for name, shape in kinds.items()),
-        export_problem="",
-    )
-
-
-@pytest.mark.parametrize(
-    ("shape", "r", "wanted"),
-    [
-        ((1000, 1000, 1), 200, 400_000),
-        ((50, 50, 1), 5, 500),
-        ((512, 64, 1), 8, 4_608),
-        ((512, 64, 1), 64, 36_864),
-    ],
-)
-def test_one_layer(shape, r, wanted):
-    assert facts_of(layer=shape).n_trainable(r) == wanted
-
-
-# (in, out, layers) of each published model; sources: the models' config.json files.
-LLAMA_3_2_1B = facts_of(q_proj=(2048, 2048, 16), v_proj=(2048, 512, 16))
-QWEN_2_5_3B = facts_of(q_proj=(2048, 2048, 36), v_proj=(2048, 256, 36))
-LLAMA_2_7B = facts_of(q_proj=(4096, 4096, 32), v_proj=(4096, 4096, 32))
-MISTRAL_7B = facts_of(q_proj=(4096, 4096, 32), v_proj=(4096, 1024, 32))
-GPT3_175B = facts_of(q=(12288, 12288, 96), v=(12288, 12288, 96))
-GPT2 = facts_of(c_attn=(768, 2304, 12), c_fc=(768, 3072, 12))
-
-
-@pytest.mark.parametrize(
-    ("facts", "r", "targets", "wanted"),
-    [
-        (LLAMA_3_2_1B, 8, ["q_proj"], 524_288),
-        (QWEN_2_5_3B, 16, ["q_proj", "v_proj"], 3_686_400),
-        (LLAMA_2_7B, 8, ["q_proj", "v_proj"], 4_194_304),
-        (MISTRAL_7B, 64, ["q_proj", "v_proj"], 27_262_976),
-        (GPT3_175B, 4, [], 18_874_368),
-        (GPT2, 8, ["c_attn"], 294_912),
-    ],
-)
-def test_published_counts(facts, r, targets, wanted):
-    """Sources: peft's quicktour and README, llama-recipes, the LoRA paper, a GPT-2 adapter file."""
-    assert facts.n_trainable(r, targets) == wanted
-
-
-def test_dora_adds_the_outputs():
-    assert replace(GPT2).n_trainable(8, ["c_attn"], dora=True) == 294_912 + 12 * 2304

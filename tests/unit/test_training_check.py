@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from studio.data.recipe import DatasetRecipe
-from studio.models.facts import LinearKind, ModelFacts
+from studio.models.facts import Linear, ModelFacts
 from studio.training.adapter import AdapterSettings
 from studio.training.check import check
 from studio.training.config import RunConfig, TrainSettings
@@ -21,8 +21,8 @@ FACTS = ModelFacts(
     context_length=512,
     tied=True,
     linear=(
-        LinearKind(name="q_proj", shapes=((8, 8, 1),)),
-        LinearKind(name="v_proj", shapes=((8, 8, 1),)),
+        Linear(name="layers.0.q_proj", n_in=8, n_out=8),
+        Linear(name="layers.0.v_proj", n_in=8, n_out=8),
     ),
     export_problem="",
 )

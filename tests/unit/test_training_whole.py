@@ -1,8 +1,9 @@
 """Which weights the kinds full, half and last_layers train, and how a result is told."""
 
+from studio.models.facts import block_of
 from studio.training.adapter import AdapterSettings
 from studio.training.result_folder import adapter_kind, missing_file, tensors_path
-from studio.training.whole_weights import block_of, n_trained, trained_names
+from studio.training.whole_weights import n_trained, trained_names
 
 ATTENTION = ("k_proj", "o_proj", "q_proj", "v_proj")
 FEED_FORWARD = ("down_proj", "gate_proj", "up_proj")
