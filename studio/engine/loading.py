@@ -17,9 +17,10 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
+from studio.engine.trained_weights import TrainedWeights, load_trained
 from studio.errors import ModelError
 from studio.models.facts import read_facts
-from studio.training.result_folder import missing_file
+from studio.training.result_folder import adapter_kind, missing_file
 
 # Above this relative error a fast mode is not FP32 any more; FP32 itself has about 2e-7 here.
 MATMUL_ERROR_LIMIT = 1e-5
@@ -98,20 +99,23 @@ def load_base(folder: Path, precision: str = "fp32", device: str | None = None) 
             "Choose a model that transformers knows without extra code.",
             "model_unsupported",
         ) from error
-    if precision == "bf16":
-        _keep_linear_in_bf16(model)
     model.requires_grad_(False)
+    if precision == "bf16":
+        keep_linear_in_bf16(model)
     model.eval()  # type: ignore[no-untyped-call]
     model.to(device or pick_device())  # type: ignore[arg-type]
     return model
 
 
-def _keep_linear_in_bf16(model: PreTrainedModel) -> None:
+def keep_linear_in_bf16(model: PreTrainedModel) -> None:
+    """Linear layers to BF16, embeddings and vectors to FP32; what is trained stays as it is."""
     tied = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     for module in model.modules():
         own = list(module.parameters(recurse=False))
         linear = isinstance(module, nn.Linear | Conv1D)
         for parameter in own:
+            if parameter.requires_grad:
+                continue
             # A head tied to the embedding stays FP32: the residual stream starts from it.
             if linear and id(parameter) not in tied:
                 parameter.data = parameter.data.to(torch.bfloat16)
@@ -119,8 +123,8 @@ def _keep_linear_in_bf16(model: PreTrainedModel) -> None:
                 parameter.data = parameter.data.float()
 
 
-def load_tuned(base: PreTrainedModel, adapter_dir: Path) -> PeftModel:
-    """`base` with a trained adapter on it; `model.disable_adapter()` gives the base back.
+def load_tuned(base: PreTrainedModel, adapter_dir: Path) -> PeftModel | TrainedWeights:
+    """`base` with what a run left on it; `model.disable_adapter()` gives the base back.
 
     Raises: ModelError when the folder holds no adapter or one of another model.
     """
@@ -131,6 +135,8 @@ def load_tuned(base: PreTrainedModel, adapter_dir: Path) -> PeftModel:
             "Choose a run that finished or was stopped after its first step.",
             "adapter_missing",
         )
+    if adapter_kind(adapter_dir) == "weights":
+        return load_trained(base, adapter_dir)
     try:
         return PeftModel.from_pretrained(base, str(adapter_dir), is_trainable=False).eval()
     except (RuntimeError, ValueError) as error:

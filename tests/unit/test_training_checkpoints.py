@@ -13,12 +13,15 @@ from studio.engine.training.checkpoints import (
     rotate,
     seal,
 )
+from studio.training.result_folder import result_files
+
+ALL = (*REQUIRED, *result_files(trains_base=False))
 
 
 def make(folder: Path, step: int, sealed: bool = True) -> Path:
     checkpoint = folder / f"checkpoint-{step}"
     checkpoint.mkdir(parents=True)
-    for name in REQUIRED:
+    for name in ALL:
         (checkpoint / name).write_text(f"{name} of step {step}")
     if sealed:
         seal(checkpoint)
@@ -29,19 +32,29 @@ def test_a_sealed_checkpoint_has_no_damage(tmp_path):
     assert damage_of(make(tmp_path, 1)) == ""
 
 
-@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("name", ALL)
 def test_a_missing_file_is_damage(tmp_path, name):
     checkpoint = make(tmp_path, 1)
     (checkpoint / name).unlink()
     assert damage_of(checkpoint) == f"{name} is missing"
 
 
-@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("name", ALL)
 def test_a_file_that_was_missing_when_it_was_sealed_is_damage(tmp_path, name):
     checkpoint = make(tmp_path, 1, sealed=False)
     (checkpoint / name).unlink()
     seal(checkpoint)
     assert damage_of(checkpoint) == f"{name} is missing"
+
+
+def test_a_checkpoint_of_trained_weights_needs_those(tmp_path):
+    checkpoint = make(tmp_path, 1, sealed=False)
+    for old, new in zip(result_files(False), result_files(True), strict=True):
+        (checkpoint / old).rename(checkpoint / new)
+    seal(checkpoint)
+    assert damage_of(checkpoint) == ""
+    (checkpoint / "trained_weights.safetensors").unlink()
+    assert damage_of(checkpoint) == "trained_weights.safetensors is missing"
 
 
 def test_a_cut_file_is_damage_told_with_its_size(tmp_path):

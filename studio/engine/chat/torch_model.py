@@ -20,6 +20,7 @@ from studio.engine.chat.decoding import IncrementalDecoder
 from studio.engine.chat.model import AnswerStream, StreamStep, context_full
 from studio.engine.chat.sampling import draw, new_generator
 from studio.engine.loading import autocast, load_base, load_tuned, pick_device, set_threads
+from studio.engine.trained_weights import TrainedWeights
 from studio.jobs.chat_target import ChatTarget
 from studio.jobs.sampling import Sampling
 from studio.models.facts import read_facts
@@ -31,16 +32,22 @@ _UNLIMITED = 1 << 30
 
 
 class AdapterSwitch:
-    """The adapter's layers, found once: switching costs a flag a layer, not a walk of the model."""
+    """The adapter's layers, found once: switching costs a flag a layer, not a walk of the model.
+
+    Trained weights are swapped with those of the base; both are in memory.
+    """
 
     def __init__(self, model: torch.nn.Module) -> None:
         kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
         self._layers = [module for module in model.modules() if isinstance(module, kinds)]
+        self._weights = model if isinstance(model, TrainedWeights) else None
         self._on = True
 
     def turn(self, on: bool) -> None:
         """Switch the adapter on or off; nothing happens where it is so already."""
         if on != self._on:
+            if self._weights is not None:
+                self._weights.turn(on)
             for layer in self._layers:
                 layer.enable_adapters(on)
             self._on = on

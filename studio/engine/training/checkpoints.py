@@ -11,14 +11,13 @@ from pathlib import Path
 
 from studio.models.hashes import sha256_of
 from studio.paths import write_json, write_text
+from studio.training.result_folder import TRAINED_FACTS, result_files
 
 MANIFEST = "manifest.json"
 COMPLETE = "COMPLETE"
 PROGRESS = "progress.json"
 KEPT = 2
 REQUIRED = (
-    "adapter_config.json",
-    "adapter_model.safetensors",
     "optimizer.pt",
     "scheduler.pt",
     "rng_state.pth",
@@ -63,7 +62,8 @@ def damage_of(checkpoint: Path) -> str:
     if mark.read_text("utf-8").strip() != sha256_of(manifest):
         return f"{MANIFEST} was changed"
     files = json.loads(manifest.read_text("utf-8"))["files"]
-    for name in sorted({*files, *REQUIRED}):
+    results = result_files(trains_base=TRAINED_FACTS in files)
+    for name in sorted({*files, *REQUIRED, *results}):
         path = checkpoint / name
         if name not in files or not path.is_file():
             return f"{name} is missing"

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from studio.engine.loading import autocast
+from studio.engine.trained_weights import TrainedWeights
 from studio.engine.training.batches import Batch, Collator, EpochBatches, EpochLoader
 from studio.engine.training.data import Rows
 from studio.engine.training.passes import Passes
@@ -153,6 +154,20 @@ class WatchedTrainer(Trainer):
         if not bool(torch.isfinite(loss)):
             raise self.reporter.diverged("loss", self.state.global_step + 1)
         return loss
+
+    # Of adapters the Trainer knows what to save and load; of trained weights it would save all.
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if isinstance(self.model, TrainedWeights):
+            self.model.save_pretrained(str(output_dir))
+        else:
+            super()._save(output_dir, state_dict)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if isinstance(self.model, TrainedWeights):
+            self.model.load(Path(resume_from_checkpoint))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def on_device(self, batch: Batch) -> Batch:
         """The batch with its tensors where the model is."""

@@ -11,6 +11,7 @@ from transformers import PrinterCallback, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
 from studio.engine.loading import allow_fast_matmul, load_base, pick_device, set_threads
+from studio.engine.trained_weights import TrainedWeights
 from studio.engine.training.adapters import attach_adapter, peft_config
 from studio.engine.training.attention import use_flat_batches
 from studio.engine.training.batches import flatten, pad
@@ -21,6 +22,7 @@ from studio.engine.training.passes import recompute
 from studio.engine.training.report import Progress, Reporter
 from studio.engine.training.saving import save_adapter
 from studio.engine.training.trainers import trainer_class
+from studio.engine.training.whole import compare_facts, train_whole
 from studio.errors import JobError
 from studio.events import EventWriter
 from studio.jobs.job import Job
@@ -106,6 +108,9 @@ class Training:
 
     def _compare(self, checkpoint: Path) -> None:
         """Raises: JobError when the checkpoint's adapter is not the one of this run's config."""
+        if self.config.adapter.trains_base:
+            compare_facts(checkpoint, self.config.adapter)
+            return
         saved = PeftConfig.from_pretrained(str(checkpoint))
         wanted = peft_config(self.config.adapter, self.facts.linear_names)
         for name in ("r", "lora_alpha", "target_modules", "use_rslora", "use_dora"):
@@ -129,11 +134,18 @@ class Training:
             self.device,
         )
         arguments["eval_on_start"] = has_validation and not resuming
-        base = load_base(self.folder, self.precision, self.device)
+        settings = self.config.adapter
+        # Weights that are trained are kept in FP32, whatever the arithmetic.
+        stored = "fp32" if settings.trains_base else self.precision
+        base = load_base(self.folder, stored, self.device)
         collate = flatten if use_flat_batches(base, self.precision) else pad
-        model = attach_adapter(
-            base, self.config.adapter, self.facts.linear_names, self.config.training.seed
-        )
+        model: PeftModel | TrainedWeights
+        if settings.trains_base:
+            model = train_whole(base, settings, self.config.method, self.precision)
+        else:
+            model = attach_adapter(
+                base, settings, self.facts.linear_names, self.config.training.seed
+            )
         trainer = trainer_class(self.config.method)(
             model=model, args=TrainingArguments(**arguments), eval_dataset=data.validation
         )
