@@ -16,7 +16,7 @@ from studio.training.config import RunConfig, read_config
 
 
 def read_config_file(path: Path) -> RunConfig:
-    """The settings in `path`, data files and a model's folder as absolute names.
+    """The settings in `path`; data files, rewards' files and a model's folder as absolute names.
 
     Raises: ConfigError with the place when the file is missing, not YAML or JSON, or has an
     unknown key or a wrong type.
@@ -31,7 +31,10 @@ def read_config_file(path: Path) -> RunConfig:
     config = read_config(values, path.name)
     folder = path.resolve().parent
     return replace(
-        config, dataset=config.dataset.resolved(folder), model=_absolute(config.model, folder)
+        config,
+        dataset=config.dataset.resolved(folder),
+        grpo=config.grpo.resolved(folder),
+        model=_absolute(config.model, folder),
     )
 
 

@@ -78,7 +78,8 @@ def _pinned(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, int]:
     if recipe.files:
         prepared = prepare(recipe, workspace.cache_dir)
         recipe, n_train_rows = prepared.recipe, len(prepared.train)
-    return replace(config, model=model, dataset=recipe), n_train_rows
+    grpo = config.grpo.resolved(Path.cwd())
+    return replace(config, model=model, dataset=recipe, grpo=grpo), n_train_rows
 
 
 def _refuse_when_busy(workspace: Workspace) -> None:

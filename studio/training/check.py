@@ -6,6 +6,7 @@ with its fix; an empty list means go.
 
 from studio.models.facts import ModelFacts
 from studio.settings import Problem, bounds_problems
+from studio.training.check_rewards import reward_problems
 from studio.training.config import RunConfig
 from studio.training.methods import METHODS
 
@@ -22,6 +23,8 @@ def check(config: RunConfig, facts: ModelFacts, n_train_rows: int) -> list[Probl
     ]
     found += _target_problems(config, facts)
     found += _data_problems(config, n_train_rows)
+    if config.method == "grpo":
+        found += reward_problems(config)
     if facts.context_length and config.training.max_length > facts.context_length:
         found.append(
             Problem(

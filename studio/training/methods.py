@@ -3,7 +3,8 @@
 Every loss stands in `studio/engine/training/`, with its source.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from studio.settings import knob
 
@@ -70,7 +71,7 @@ METHODS = {
         label="Rewards (GRPO)",
         when="Answers by itself, several times a prompt, and learns from what a rule rewards. For "
         "tasks whose result can be checked.",
-        layouts=_CONVERSATIONS,
+        layouts=(*_CONVERSATIONS, "text"),
         missing="It needs prompts; the answer of a row is what it is checked against.",
     ),
 }
@@ -131,16 +132,17 @@ class PreferenceSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Reward:
-    """One rule that gives an answer points, times `weight`.
+    """One rule that gives an answer points, times `weight`; `studio.training.rewards` says which.
 
-    exact_match: 1 where the answer is the row's own answer. regex: 1 where `pattern` is found.
-    json: 1 for valid JSON. length: 1 between `min_words` and `max_words`, less outside. python:
-    what the function `reward` of the file `path` says; `sha256` is of the file as it was approved.
+    `pattern` is for regex, `keys` for json, `min_words` and `max_words` (0: no limit) for length.
+    `path` names the file of a python rule, `sha256` is of that file as a person approved it: other
+    contents are never run.
     """
 
     kind: str
     weight: float = 1.0
     pattern: str = ""
+    keys: tuple[str, ...] = ()
     min_words: int = 0
     max_words: int = 0
     path: str = ""
@@ -193,3 +195,14 @@ class GrpoSettings:
         "Divides by the spread of a prompt's rewards; off, easy and hard prompts count by their "
         "differences.",
     )
+
+    def resolved(self, folder: Path) -> "GrpoSettings":
+        """These settings with the files of python rules as absolute names, below `folder` where
+        they were relative."""
+        rewards = [
+            replace(rule, path=str((folder / Path(rule.path).expanduser()).resolve()))
+            if rule.path
+            else rule
+            for rule in self.rewards
+        ]
+        return replace(self, rewards=tuple(rewards))
