@@ -64,7 +64,7 @@ def build_app(workspace: Workspace) -> gr.Blocks:
             "model": gr.State(""),
             "recipe": gr.State(0),
             "max_length": gr.State(TrainSettings().max_length),
-            "duplicate": gr.State(""),
+            "duplicate": gr.State({}),
         }
         with gr.Tabs(elem_id="tabs") as tabs:
             page = Page(workspace=workspace, tabs=tabs, **states)

@@ -4,7 +4,7 @@
 `studio.settings.from_dict` turns into the settings. A list of all problems is `training.check`'s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -12,9 +12,29 @@ import gradio as gr
 
 from studio.errors import ConfigError
 from studio.settings import Knob, Level, knobs
+from studio.training.methods import METHODS
 
 _RADIO_UP_TO = 3
 _SLIDER_STEPS = 100
+# Choices whose words cannot be made from their names.
+_WORDS = {
+    **{name: method.label for name, method in METHODS.items()},
+    "adamw_torch": "AdamW",
+    "adamw_8bit": "8-bit AdamW",
+    "paged_adamw_8bit": "8-bit AdamW (paged)",
+    "paged_adamw_32bit": "AdamW (paged)",
+    "lion_32bit": "Lion",
+    "lion_8bit": "8-bit Lion",
+    "warmup_stable_decay": "Warm-up, stable, decay",
+    "auto": "Auto",
+    "nf4": "4-bit (NF4)",
+    "int8": "8-bit",
+    "pissa": "PiSSA",
+    "olora": "OLoRA",
+    "loftq": "LoftQ",
+    "all": "All",
+    "lora_only": "Of the target modules",
+}
 
 
 @dataclass(frozen=True)
@@ -30,11 +50,16 @@ class Form:
         """For an event's inputs or outputs; `read` and `values_of` keep this order."""
         return list(self.controls.values())
 
-    def read(self, values: Sequence[object]) -> dict[str, Any]:
-        """{knob: plain value}. Raises: ConfigError where a number's field is empty."""
+    def read(self, values: Sequence[object], hidden: Collection[str] = ()) -> dict[str, Any]:
+        """{knob: plain value}, without the `hidden` ones: what is not on screen is not set.
+
+        Raises: ConfigError where a number's field is empty.
+        """
         hints = get_type_hints(self.settings)
         read: dict[str, Any] = {}
         for item, value in zip(self.knobs, values, strict=True):
+            if item.name in hidden:
+                continue
             if value is None or value == "" and hints[item.name] is not str:
                 raise ConfigError(
                     f"{item.label} is empty.",
@@ -54,12 +79,17 @@ class Form:
 
 
 def build_form(
-    settings: type, levels: Sequence[Level] = ("basic", "advanced"), only: Sequence[str] = ()
+    settings: type,
+    levels: Sequence[Level] = ("basic", "advanced"),
+    only: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> Form:
     """Draw the knobs of `settings` in the current layout: all, of some levels, or `only` some."""
     hints = get_type_hints(settings)
     chosen = [
-        item for item in knobs(settings) if item.level in levels and (not only or item.name in only)
+        item
+        for item in knobs(settings)
+        if item.level in levels and (not only or item.name in only) and item.name not in without
     ]
     with gr.Column(elem_classes="s-form"):
         controls = {item.name: control(item, hints[item.name]) for item in chosen}
@@ -106,7 +136,9 @@ def _suits_slider(item: Knob) -> bool:
 
 
 def choice_label(choice: str) -> str:
-    """What a person reads for a choice: "all_answers" → "All answers", "sft" → "SFT"."""
+    """What a person reads for a choice: "all_answers" → "All answers", "sgd" → "SGD"."""
+    if choice in _WORDS:
+        return _WORDS[choice]
     if len(choice) <= 3 or any(sign.isdigit() for sign in choice):
         return choice.upper()
     return choice.replace("_", " ").capitalize()

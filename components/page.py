@@ -19,7 +19,8 @@ class Page:
     `dataset` and `run` hold an id ("" where nothing is chosen), `model` what ModelRef.parse takes;
     these three survive a reload through the address. `recipe` is a number that rises when the
     dataset's reading is changed, `max_length` the cut in tokens that Train is set to, `duplicate`
-    a run whose settings Train shall take over. `tabs` is for going somewhere: return
+    what Train shall take its settings from: {"run", "at"}, and "start" where the new run goes on
+    from an adapter; `at` is a time, so that asking twice is heard twice. `tabs` is for going somewhere: return
     `page.go_to("runs")` for it.
 
     Gradio tells a State's listeners only of changes that came through the queue: an event that

@@ -4,6 +4,7 @@ Everything is read from the run's folder, so a reload, a second window or a rest
 same. Buttons ask for something to happen; what then happens is read back from the folder.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,7 +205,7 @@ def _connect_jumps(page: Page, view: _View, duplicate: gr.Button) -> None:
     for button, tab in ((view.compare, "compare"), (view.export, "export")):
         button.click(lambda tab=tab: page.go_to(tab), None, page.tabs, **_QUIET)
     duplicate.click(
-        lambda run_id: (run_id, page.go_to("train")),
+        lambda run_id: ({"run": run_id, "at": time.time()}, page.go_to("train")),
         page.run,
         [page.duplicate, page.tabs],
         show_progress="hidden",

@@ -1,69 +1,101 @@
 """The Train tab's controls as one value: from the widgets a RunConfig, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
-from components.forms import Form, build_form, join
-from components.page import heading
+from components.forms import Form
+from components.train.shown import hidden_keys, hiding_style
 from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError
 from studio.models.facts import ModelFacts
 from studio.settings import from_dict
-from studio.training.adapter import AdapterSettings
-from studio.training.config import RunConfig, TrainSettings
+from studio.training.config import SECTIONS, RunConfig
 
+TARGETS = "adapter.target_modules"
+MODULES = "adapter.modules_to_save"
 _PLACE = "the form"
 
 
 @dataclass(frozen=True)
 class TrainForms:
-    """Controls of a run's settings; `inputs` fixes the order that `config` and `values` keep."""
+    """Controls of a run's settings by key ("training.seed"; RunConfig's own without a dot).
 
-    name: gr.Textbox
-    method: Form
-    adapter: Form
+    `controls` fixes the order of an event's values; `forms` are those made from knobs, by section.
+    `cards` are the ids of cards that a section fills alone.
+    """
+
+    controls: dict[str, Any]
+    forms: dict[str, Form]
+    cards: dict[str, str]
     linked: gr.Checkbox
-    targets: gr.CheckboxGroup
-    training: Form
 
     @property
     def inputs(self) -> list[Any]:
-        forms = [*self.method.inputs, *self.adapter.inputs, *self.training.inputs]
-        return [self.name, self.targets, *forms]
+        return list(self.controls.values())
+
+    def named(self, values: Sequence[Any]) -> dict[str, Any]:
+        """An event's values by key."""
+        return dict(zip(self.controls, values, strict=True))
 
     def config(
         self, values: Sequence[Any], model: str, dataset: DatasetRecipe, facts: ModelFacts
     ) -> RunConfig:
         """The settings on screen. Raises: ConfigError for an empty field or no ticked layer."""
-        name, targets, *rest = values
-        n_method, n_adapter = len(self.method.controls), len(self.adapter.controls)
-        adapter = self.adapter.read(rest[n_method : n_method + n_adapter])
-        return replace(
-            from_dict(RunConfig, self.method.read(rest[:n_method]), _PLACE),
-            name=(name or "").strip(),
-            model=model,
-            dataset=dataset,
-            adapter=replace(
-                from_dict(AdapterSettings, adapter, _PLACE),
-                target_modules=_chosen_layers(targets or [], facts),
-            ),
-            training=from_dict(
-                TrainSettings, self.training.read(rest[n_method + n_adapter :]), _PLACE
-            ),
-        )
+        named = self.named(values)
+        hidden = hidden_keys(named)
+        read = {section: self._read(section, named, hidden) for section in self.forms}
+        if TARGETS not in hidden:
+            read["adapter"]["target_modules"] = _chosen_layers(named[TARGETS] or [], facts)
+        if MODULES not in hidden:
+            read["adapter"]["modules_to_save"] = _words(named[MODULES])
+        own = {"name": (named["name"] or "").strip(), **read.pop("")}
+        config = from_dict(RunConfig, {**own, **read}, _PLACE)
+        return replace(config, model=model, dataset=dataset)
 
-    def values(self, config: RunConfig, facts: ModelFacts | None) -> list[Any]:
-        """What shows `config` in `inputs`."""
-        return [
-            config.name,
-            layers_update(facts, config.adapter.target_modules),
-            *self.method.values_of(config),
-            *self.adapter.values_of(config.adapter),
-            *self.training.values_of(config.training),
-        ]
+    def _read(self, section: str, named: dict[str, Any], hidden: frozenset[str]) -> dict[str, Any]:
+        form = self.forms[section]
+        keys = {item.name: key_of(section, item.name) for item in form.knobs}
+        unused = [name for name, key in keys.items() if key in hidden]
+        return form.read([named[key] for key in keys.values()], unused)
+
+    def updates(self, named: Mapping[str, Any], facts: ModelFacts | None) -> list[Any]:
+        """What shows `named` in `inputs`; a key that is missing there shows its default."""
+        whole = {**values_of(RunConfig()), **named}
+        whole[TARGETS] = layers_update(facts, whole[TARGETS])
+        return [whole[key] for key in self.controls]
+
+    def hiding(self, named: Mapping[str, Any]) -> str:
+        """The style that hides what does not matter for `named`, whole cards among it."""
+        hidden = hidden_keys(named)
+        ids: set[str] = {self.controls[key].elem_id for key in hidden if key in self.controls}
+        if "adapter.lora_alpha" in hidden:
+            ids.add(self.linked.elem_id)
+        for section, card in self.cards.items():
+            keys = [key for key in self.controls if key.startswith(f"{section}.")]
+            if hidden.issuperset(keys):
+                ids.add(card)
+        return hiding_style(ids)
+
+
+def key_of(section: str, name: str) -> str:
+    """("training", "seed") → "training.seed"; RunConfig's own settings have no section."""
+    return f"{section}.{name}" if section else name
+
+
+def values_of(config: RunConfig) -> dict[str, Any]:
+    """A run's settings by the keys of the controls, as the controls show them."""
+    found: dict[str, Any] = {}
+    for section in ("", *SECTIONS):
+        part = getattr(config, section) if section else config
+        found |= {key_of(section, name): value for name, value in vars(part).items()}
+    return {**found, MODULES: ", ".join(found[MODULES])}
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
 def _chosen_layers(ticked: Sequence[str], facts: ModelFacts) -> tuple[str, ...]:
@@ -80,56 +112,3 @@ def layers_update(facts: ModelFacts | None, chosen: Sequence[str] = ()) -> objec
     names = list(facts.linear_names) if facts else []
     kept = [name for name in chosen if name in names]
     return gr.CheckboxGroup(choices=names, value=kept or names)
-
-
-def build_forms() -> TrainForms:
-    """Draw the cards of method, adapter and training."""
-    with gr.Column(elem_classes="s-card", elem_id="method-card"):
-        heading("Method")
-        method = build_form(RunConfig, only=("method",))
-        name = gr.Textbox(
-            label="Name of the run",
-            info="Optional; without one the studio makes one up.",
-            placeholder="my first run",
-            elem_id="run-name",
-        )
-    with gr.Column(elem_classes="s-card", elem_id="adapter-card"):
-        heading("Adapter", "LoRA: a small update beside chosen layers")
-        basic = build_form(AdapterSettings, ("basic",))
-        linked = gr.Checkbox(
-            True,
-            label="Keep strength at twice the rank (alpha = 2r)",
-            info="Untick it, or type another strength, to set them apart.",
-            elem_id="alpha-linked",
-        )
-        targets = gr.CheckboxGroup(
-            [],
-            label="Target modules",
-            info="Linear layers of this model that get an adapter; all of them is usual.",
-            elem_id="target-modules",
-        )
-        with gr.Accordion("More about the adapter", open=False):
-            more = build_form(AdapterSettings, ("advanced",))
-    adapter = join(basic, more)
-    with gr.Column(elem_classes="s-card", elem_id="training-card"):
-        heading("Training")
-        basic = build_form(TrainSettings, ("basic",))
-        with gr.Accordion("Advanced", open=False, elem_id="training-advanced"):
-            more = build_form(TrainSettings, ("advanced",))
-    return TrainForms(name, method, adapter, linked, targets, join(basic, more))
-
-
-def connect_alpha(forms: TrainForms) -> None:
-    """Alpha follows the rank while linked; typing another alpha breaks the link."""
-    rank, alpha = forms.adapter.controls["r"], forms.adapter.controls["lora_alpha"]
-
-    def follow(r: float | None, linked: bool) -> object:
-        return 2 * int(r) if linked and r else gr.skip()
-
-    def unlink(r: float | None, strength: float | None) -> object:
-        return bool(r and strength and strength == 2 * r)
-
-    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
-    rank.input(follow, [rank, forms.linked], alpha, **quiet)
-    forms.linked.input(follow, [rank, forms.linked], alpha, **quiet)
-    alpha.change(unlink, [rank, alpha], forms.linked, **quiet)
