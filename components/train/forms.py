@@ -11,7 +11,7 @@ from components.train.shown import hidden_keys, hiding_style
 from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError
 from studio.models.facts import ModelFacts
-from studio.settings import from_dict
+from studio.settings import from_dict, to_dict
 from studio.training.config import SECTIONS, RunConfig
 
 TARGETS = "adapter.target_modules"
@@ -87,10 +87,10 @@ def key_of(section: str, name: str) -> str:
 
 def values_of(config: RunConfig) -> dict[str, Any]:
     """A run's settings by the keys of the controls, as the controls show them."""
-    found: dict[str, Any] = {}
-    for section in ("", *SECTIONS):
-        part = getattr(config, section) if section else config
-        found |= {key_of(section, name): value for name, value in vars(part).items()}
+    plain = to_dict(config)
+    found: dict[str, Any] = {key: plain[key] for key in ("name", "start_adapter", "method")}
+    for section in SECTIONS:
+        found |= {key_of(section, name): value for name, value in plain[section].items()}
     return {**found, MODULES: ", ".join(found[MODULES])}
 
 
