@@ -20,8 +20,8 @@ class Page:
     these three survive a reload through the address. `recipe` is a number that rises when the
     dataset's reading is changed, `max_length` the cut in tokens that Train is set to, `duplicate`
     what Train shall take its settings from: {"run", "at"}, and "start" where the new run goes on
-    from an adapter; `at` is a time, so that asking twice is heard twice. `tabs` is for going somewhere: return
-    `page.go_to("runs")` for it.
+    from an adapter; `at` is a time, so that asking twice is heard twice. `tabs` is for going
+    somewhere: return `page.go_to("runs")` for it.
 
     Gradio tells a State's listeners only of changes that came through the queue: an event that
     sets one of these must not have queue=False.

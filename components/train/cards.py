@@ -1,5 +1,7 @@
 """Draw the Train tab's cards: method, adapter, training, and those that only some methods have."""
 
+from dataclasses import dataclass
+
 import gradio as gr
 
 from components.forms import Form, build_form, join
@@ -17,8 +19,8 @@ def build_forms() -> tuple[TrainForms, gr.HTML]:
         method = build_form(RunConfig, only=("method",))
         about = static(elem_id="about-method")
     preference = _card_of("preference", "Preferences", PreferenceSettings)
-    grpo = _card_of("grpo", "Rewards (GRPO)", GrpoSettings)
-    adapter, linked, targets, modules = _adapter_card()
+    grpo = _card_of("grpo", "Rewards", GrpoSettings)
+    adapter = _adapter_card()
     with gr.Column(elem_classes="s-card", elem_id="training-card"):
         heading("Training")
         basic = build_form(TrainSettings, ("basic",))
@@ -32,29 +34,50 @@ def build_forms() -> tuple[TrainForms, gr.HTML]:
         )
     forms = {
         "": method,
-        "adapter": adapter,
+        "adapter": join(adapter.basic, adapter.more),
         "training": join(basic, more),
-        "preference": preference,
-        "grpo": grpo,
+        "preference": join(preference.basic, preference.more),
+        "grpo": join(grpo.basic, grpo.more),
     }
-    controls = {"name": name, TARGETS: targets, MODULES: modules}
+    controls = {"name": name, TARGETS: adapter.targets, MODULES: adapter.modules}
     for section, form in forms.items():
         controls |= {key_of(section, key): control for key, control in form.controls.items()}
-    cards = {"preference": "preference-card", "grpo": "grpo-card"}
-    return TrainForms(controls, forms, cards, linked), about
+    groups = {"alpha-linked": ("adapter.lora_alpha",)}
+    for section, card in (("adapter", adapter), ("preference", preference), ("grpo", grpo)):
+        groups[f"{section}-card"] = tuple(key_of(section, name) for name in forms[section].controls)
+        groups[f"{section}-more"] = tuple(key_of(section, name) for name in card.more.controls)
+    groups["adapter-more"] += (MODULES,)
+    return TrainForms(controls, forms, groups, adapter.linked), about
 
 
-def _card_of(section: str, title: str, settings: type) -> Form:
-    """A card with all knobs of one section; their ids carry its name."""
+@dataclass(frozen=True)
+class _Card:
+    """What stands in a section's card at once, and what is folded away."""
+
+    basic: Form
+    more: Form
+
+
+@dataclass(frozen=True)
+class _AdapterCard(_Card):
+    linked: gr.Checkbox
+    targets: gr.CheckboxGroup
+    modules: gr.Textbox
+
+
+def _card_of(section: str, title: str, settings: type) -> _Card:
+    """A card with the knobs of one section, whose ids carry its name."""
     with gr.Column(elem_classes="s-card", elem_id=f"{section}-card"):
         heading(title)
-        form = build_form(settings)
-    for name, control in form.controls.items():
+        basic = build_form(settings, ("basic",))
+        with gr.Accordion(f"More about {title.lower()}", open=False, elem_id=f"{section}-more"):
+            more = build_form(settings, ("advanced",))
+    for name, control in join(basic, more).controls.items():
         control.elem_id = f"knob-{section}-{name}"
-    return form
+    return _Card(basic, more)
 
 
-def _adapter_card() -> tuple[Form, gr.Checkbox, gr.CheckboxGroup, gr.Textbox]:
+def _adapter_card() -> _AdapterCard:
     with gr.Column(elem_classes="s-card", elem_id="adapter-card"):
         heading("Adapter")
         kind = build_form(AdapterSettings, only=("kind",))
@@ -72,11 +95,11 @@ def _adapter_card() -> tuple[Form, gr.Checkbox, gr.CheckboxGroup, gr.Textbox]:
             info="Linear layers of this model that get an adapter; all of them is usual.",
             elem_id="target-modules",
         )
-        with gr.Accordion("More about the adapter", open=False, elem_id="adapter-advanced"):
+        with gr.Accordion("More about the adapter", open=False, elem_id="adapter-more"):
             more = build_form(AdapterSettings, ("advanced",))
             modules = gr.Textbox(
                 label="Whole modules to train",
                 info="Trained and saved whole beside the adapter, such as lm_head. Empty: none.",
                 elem_id="modules-to-save",
             )
-    return join(kind, basic, more), linked, targets, modules
+    return _AdapterCard(join(kind, basic), more, linked, targets, modules)

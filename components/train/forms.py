@@ -23,13 +23,13 @@ _PLACE = "the form"
 class TrainForms:
     """Controls of a run's settings by key ("training.seed"; RunConfig's own without a dot).
 
-    `controls` fixes the order of an event's values; `forms` are those made from knobs, by section.
-    `cards` are the ids of cards that a section fills alone.
+    `controls` fixes the order of an event's values; `forms` are those made from knobs, by section;
+    `groups` are elements by id that are worth seeing only with one of these controls.
     """
 
     controls: dict[str, Any]
     forms: dict[str, Form]
-    cards: dict[str, str]
+    groups: dict[str, tuple[str, ...]]
     linked: gr.Checkbox
 
     @property
@@ -68,15 +68,10 @@ class TrainForms:
         return [whole[key] for key in self.controls]
 
     def hiding(self, named: Mapping[str, Any]) -> str:
-        """The style that hides what does not matter for `named`, whole cards among it."""
+        """The style that hides what does not matter for `named`."""
         hidden = hidden_keys(named)
-        ids: set[str] = {self.controls[key].elem_id for key in hidden if key in self.controls}
-        if "adapter.lora_alpha" in hidden:
-            ids.add(self.linked.elem_id)
-        for section, card in self.cards.items():
-            keys = [key for key in self.controls if key.startswith(f"{section}.")]
-            if hidden.issuperset(keys):
-                ids.add(card)
+        ids = {self.controls[key].elem_id for key in hidden if key in self.controls}
+        ids |= {group for group, keys in self.groups.items() if hidden.issuperset(keys)}
         return hiding_style(ids)
 
 

@@ -3,10 +3,11 @@
 One file; with two windows open the one typed in last decides what a reload shows.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from studio.paths import Workspace, write_json
 from studio.settings import knobs
@@ -32,10 +33,10 @@ def keep(workspace: Workspace, kept: Kept) -> None:
 def read_kept(workspace: Workspace) -> Kept | None:
     """The form as it was left; None where there is none that can be read."""
     try:
-        kept = Kept(**json.loads((workspace.root / _FILE).read_text("utf-8")))
-        return Kept(dataset=kept.dataset, model=kept.model, values=_known(kept.values))
-    except (OSError, ValueError, TypeError):
+        kept = TypeAdapter(Kept).validate_json((workspace.root / _FILE).read_bytes())
+    except (OSError, ValueError):
         return None
+    return replace(kept, values=_known(kept.values))
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def _connect_method(page: Page, forms: TrainForms, about: gr.HTML) -> None:
 
 
 def _layout(workspace: Workspace, dataset: str) -> str:
-    """The settled layout; "" where there is no dataset, or the problems say why it is unreadable."""
+    """The settled layout; "" without a dataset, or where the problems say why it is unreadable."""
     try:
         return settled(workspace, dataset)[0].layout
     except StudioError:

@@ -102,6 +102,7 @@ class PreferenceSettings:
         "what the preference counts. 0 takes the usual: 0.1, for SimPO 2.",
         min=0.0,
         max=100.0,
+        level="basic",
     )
     label_smoothing: float = knob(
         0.0,
@@ -112,7 +113,12 @@ class PreferenceSettings:
         step=0.01,
     )
     simpo_gamma: float = knob(
-        0.5, "Margin (SimPO)", "By how much the better answer should win.", min=0.0, max=20.0
+        0.5,
+        "Margin (SimPO)",
+        "By how much the better answer should win.",
+        min=0.0,
+        max=20.0,
+        level="basic",
     )
     desirable_weight: float = knob(
         1.0, "Weight of good answers (KTO)", "What a good answer counts.", min=0.0, max=100.0
@@ -161,6 +167,7 @@ class GrpoSettings:
         min=2,
         max=64,
         step=1,
+        level="basic",
     )
     max_completion_length: int = knob(
         128,
@@ -170,6 +177,7 @@ class GrpoSettings:
         max=65_536,
         step=1,
         unit="tokens",
+        level="basic",
     )
     temperature: float = knob(
         1.0,
