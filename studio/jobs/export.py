@@ -11,7 +11,8 @@ from studio.models.facts import read_facts
 from studio.models.gguf_sizes import PredictedSize, check_types, predicted_sizes
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
-from studio.training.config import RunConfig
+from studio.training.config import RunConfig, read_config
+from studio.training.kinds import ABOUT
 from studio.training.result_folder import ADAPTER, adapter_kind
 
 
@@ -27,6 +28,8 @@ def start_export(workspace: Workspace, run_id: str, types: Sequence[str], model:
     problem = read_facts(folder).export_problem
     if problem:
         raise ExportError(problem, "Choose a Llama-family base model.", "export_unsupported")
+    if run_id:
+        _refuse_result(read_config(find_job(workspace, run_id, "train").config(), "config.json"))
     if find_spec("llama_cpp") is None:
         raise ExportError(
             "llama.cpp is not built yet.",
@@ -42,6 +45,22 @@ def start_export(workspace: Workspace, run_id: str, types: Sequence[str], model:
 def export_sizes(workspace: Workspace, run_id: str, model: str = "") -> list[PredictedSize]:
     """The predicted size of every type for a run, or for an untouched model; reads no weights."""
     return predicted_sizes(_source(workspace, run_id, model)[1])
+
+
+def _refuse_result(config: RunConfig) -> None:
+    """Raises: ExportError for results that are no model of their own."""
+    about = ABOUT[config.adapter.kind]
+    if config.method == "reward":
+        what = "A reward model gives points instead of text"
+    elif not about.exportable:
+        what = f"{about.label} stays beside the model and cannot be merged into it"
+    else:
+        return
+    raise ExportError(
+        f"{what}: there is no GGUF of it.",
+        "Compare it on the Compare tab, or train an adapter such as LoRA.",
+        "export_unsupported",
+    )
 
 
 def _source(workspace: Workspace, run_id: str, model: str) -> tuple[str, Path]:

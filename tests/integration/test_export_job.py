@@ -238,6 +238,15 @@ def test_what_cannot_start_says_why_before_any_work(tmp_path: Path) -> None:
             start_export(workspace, run_id, types)
         refused.append((info.value, info.value.code))
     assert [code for _, code in refused] == ["job_not_found", "export_type", "export_type"]
+    settings = json.loads((run.folder / "config.json").read_text())
+    for change, reason in (
+        ({"adapter": {"kind": "prefix"}}, "cannot be merged into it"),
+        ({"method": "reward"}, "gives points instead of text"),
+    ):
+        (run.folder / "config.json").write_text(json.dumps({**settings, **change}))
+        with pytest.raises(ExportError, match=reason):
+            start_export(workspace, run.id, ["F16"])
+    (run.folder / "config.json").write_text(json.dumps(settings))
     (run.folder / "adapter" / "adapter_model.safetensors").unlink()
     with pytest.raises(JobError, match="has no adapter yet"):
         start_export(workspace, run.id, ["F16"])

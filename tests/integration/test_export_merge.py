@@ -1,4 +1,4 @@
-"""Merging: the sum is peft's own, and what would change the model is refused."""
+"""Merging: the result is peft's own, and what would change the model is refused."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,19 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import (
+    AdaLoraConfig,
+    IA3Config,
+    LoHaConfig,
+    LoKrConfig,
+    LoraConfig,
+    MissConfig,
+    OFTConfig,
+    PeftConfig,
+    PeftModel,
+    VeraConfig,
+    get_peft_model,
+)
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -14,7 +26,10 @@ from studio.engine.export import merge
 from studio.engine.export.checks import check_merge, model_logits
 from studio.engine.export.merge import merge_adapter
 from studio.engine.export.texts import texts_for_model
+from studio.engine.loading import load_base
+from studio.engine.training.whole import train_whole
 from studio.errors import ExportError
+from studio.training.adapter import WHOLE, AdapterSettings
 from tests.integration.export_models import CHATML, save_model
 
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -55,6 +70,69 @@ def test_merged_weights_are_those_of_peft(kind: str, tmp_path: Path) -> None:
     assert set(found) == set(expected)
     for name, values in found.items():
         assert torch.allclose(values, expected[name], rtol=0, atol=1.5e-6), name
+
+
+OTHERS: dict[str, PeftConfig] = {
+    "lora with biases": LoraConfig(r=4, target_modules=["q_proj", "down_proj"], bias="all"),
+    "lora and a whole head": LoraConfig(
+        r=4, target_modules=["q_proj"], modules_to_save=["lm_head", "norm"]
+    ),
+    "dora of some layers": LoraConfig(
+        r=4, target_modules=ALL_LINEAR, use_dora=True, layers_to_transform=[1]
+    ),
+    "adalora": AdaLoraConfig(
+        init_r=6, target_r=4, tinit=1, tfinal=1, total_step=10, target_modules=ALL_LINEAR
+    ),
+    "ia3": IA3Config(target_modules=ALL_LINEAR, feedforward_modules=["down_proj"]),
+    "vera": VeraConfig(r=8, target_modules=["q_proj", "o_proj"]),
+    "loha": LoHaConfig(r=4, alpha=8, target_modules=ALL_LINEAR),
+    "lokr": LoKrConfig(r=4, alpha=8, target_modules=ALL_LINEAR),
+    "oft": OFTConfig(oft_block_size=8, target_modules=ALL_LINEAR, use_cayley_neumann=False),
+    "miss": MissConfig(r=4, target_modules=ALL_LINEAR),
+}
+
+
+def save_trained(base: Path, folder: Path, config: PeftConfig) -> Path:
+    """An adapter of any kind, every trained part of it away from its start."""
+    config.task_type = "CAUSAL_LM"
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    tuned = get_peft_model(model, config)
+    torch.manual_seed(3)
+    for parameter in tuned.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.05 * torch.randn_like(parameter)
+    tuned.save_pretrained(folder, save_embedding_layers=False)
+    return folder
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_every_kind_that_merges_gives_the_model_that_was_trained(kind: str, tmp_path: Path) -> None:
+    base = save_model(tmp_path / "base", attention_bias=True)
+    adapter = save_trained(base, tmp_path / "adapter", OTHERS[kind])
+    merge_adapter(base, adapter, tmp_path / "merged", "F32")
+    texts = texts_for_model(base)
+    check = check_merge(
+        base, adapter, model_logits(tmp_path / "merged", texts.sequences), texts, "F32"
+    )
+    assert check.passed and check.value < 2e-5, check
+    assert "changes nothing" not in check.note
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("kind", WHOLE)
+def test_trained_weights_take_the_place_of_the_bases(kind: str, tied: bool, tmp_path: Path) -> None:
+    base = save_model(tmp_path / "base", tie_word_embeddings=tied)
+    tuned = train_whole(load_base(base), AdapterSettings(kind=kind), "sft", "fp32")
+    torch.manual_seed(3)
+    for parameter in tuned.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.05 * torch.randn_like(parameter)
+    tuned.save_pretrained(str(tmp_path / "adapter"))
+    merge_adapter(base, tmp_path / "adapter", tmp_path / "merged", "F32")
+    texts = texts_for_model(base)
+    merged = model_logits(tmp_path / "merged", texts.sequences)
+    check = check_merge(base, tmp_path / "adapter", merged, texts, "F32")
+    assert check.passed and check.value == 0.0, check
 
 
 @pytest.mark.parametrize("dtype", ["F32", "F16"])
@@ -118,9 +196,9 @@ def test_large_models_are_written_in_pieces(
     [
         ({"peft_type": "PREFIX_TUNING"}, "of kind PREFIX_TUNING"),
         ({"layer_replication": [[0, 2], [1, 2]]}, "repeats layers"),
-        ({"modules_to_save": ["lm_head"]}, "replaces whole layers"),
-        ({"lora_bias": True}, "trains biases"),
-        ({"bias": "all"}, "trains biases"),
+        ({"modules_to_save": ["lm_head"]}, "tied"),
+        ({"lora_bias": True}, "adds biases"),
+        ({"task_type": "SEQ_CLS"}, "is for SEQ_CLS"),
         ({"init_lora_weights": "pissa_niter_4"}, "changed base weights"),
         ({"trainable_token_indices": [1]}, "single tokens"),
         ({"target_modules": ["embed_tokens"]}, "tied"),

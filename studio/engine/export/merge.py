@@ -1,60 +1,29 @@
-"""Base model + adapter → one merged model folder, tensor by tensor.
+"""Base model + what a run left → one merged model folder, tensor by tensor.
 
-The sum is computed in FP32, then stored once in the wanted format. Only one tensor of the base is
-in memory at a time. An adapter whose merge would not be exact is refused.
+Each weight is computed in FP32, then stored once in the wanted format. What is done to a weight
+comes from `changes.py`, which refuses what would not be exact.
 """
 
 import json
-import math
-import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from studio.engine.export.changes import read_changes
 from studio.engine.export.convert import checked
-from studio.errors import ExportError
-from studio.models.facts import read_config, tensor_shapes, weight_files
+from studio.models.facts import tensor_shapes, weight_files
 
 SHARD_BYTES = 1 << 30
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _CONFIG_NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-_PREFIX = "base_model.model."
 _FROM_BASE = ("*.json", "*.model", "*.jinja", "*.txt", "README.md", "LICENSE*")
 _NOT_COPIED = ("model.safetensors.index.json", "adapter_config.json")
-# These start from a changed base weight, so base + B @ A is not what was trained.
-_CHANGES_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Update:
-    """What the adapter does to one weight W [out, in]: W + scaling * B @ A, then DoRA's scale."""
-
-    a_RI: torch.Tensor
-    b_OR: torch.Tensor
-    scaling: float
-    magnitude_O: torch.Tensor | None
-
-    def applied(self, weight_OI: torch.Tensor) -> torch.Tensor:
-        """The merged weight in FP32.
-
-        DoRA: each output row is brought to its trained length.
-        Source: Hu et al. 2021 (arXiv 2106.09685) section 4.1; Liu et al. 2024 (arXiv 2402.09353)
-        section 4.1.
-        """
-        merged_OI = weight_OI.float() + self.scaling * (self.b_OR.float() @ self.a_RI.float())
-        if self.magnitude_O is None:
-            return merged_OI
-        norms_O = torch.linalg.norm(merged_OI, dim=1)
-        scaled_OI: torch.Tensor = merged_OI * (self.magnitude_O.float() / norms_O).unsqueeze(1)
-        return scaled_OI
 
 
 def merge_adapter(
@@ -70,127 +39,18 @@ def merge_adapter(
 
     Raises: ExportError for adapters that do not merge exactly; F16Overflow for too large weights.
     """
-    updates = read_updates(adapter, read_config(base))
-    shapes = tensor_shapes(base)
-    _refuse_other_base(updates, shapes)
+    changes = read_changes(base, adapter)
+    n_tensors = len(tensor_shapes(base))
     target.mkdir(parents=True)
     _copy_files(base, adapter, target, dtype)
     writer = _Shards(target)
     for done, (name, values) in enumerate(_base_tensors(base), start=1):
-        if name in updates:
-            values = updates[name].applied(values)
+        if name in changes:
+            values = changes[name].applied(values)
         values = checked(values, name, DTYPES[dtype])
         writer.add(name, values.to(DTYPES[dtype]).contiguous())
-        progress(done, len(shapes))
+        progress(done, n_tensors)
     writer.finish()
-
-
-def _refuse_other_base(updates: dict[str, Update], shapes: dict[str, tuple[int, ...]]) -> None:
-    for name, update in updates.items():
-        shape = (update.b_OR.shape[0], update.a_RI.shape[1])
-        if shapes.get(name) != shape:
-            raise ExportError(
-                f"The adapter changes {name} of size {shape}; this base model has "
-                f"{shapes.get(name, 'no such layer')}.",
-                "Choose the base model that the adapter was trained on.",
-                "adapter_mismatch",
-            )
-
-
-def read_updates(adapter: Path, config: dict[str, Any]) -> dict[str, Update]:
-    """The adapter's updates by the base's weight names.
-
-    Raises: ExportError for kinds of adapters whose merge would change the model.
-    """
-    settings = _read_settings(adapter)
-    _refuse_inexact(settings, config)
-    tensors = load_file(adapter / "adapter_model.safetensors")
-    parts: dict[str, dict[str, torch.Tensor]] = {}
-    for key, values in tensors.items():
-        module, found, rest = key.removeprefix(_PREFIX).partition(".lora_")
-        part = rest.removesuffix(".weight")
-        if not found or part not in ("A", "B", "magnitude_vector"):
-            raise _inexact(f"holds '{key}', which is not part of a LoRA on a linear layer")
-        parts.setdefault(module, {})[part] = values
-    incomplete = [module for module, found in parts.items() if not {"A", "B"} <= found.keys()]
-    if incomplete or not parts:
-        raise ExportError(
-            f"The adapter is not whole: {incomplete[0] if incomplete else 'it has no layers'}.",
-            "Resume the run, or choose another one.",
-            "adapter_damaged",
-        )
-    return {
-        f"{module}.weight": Update(
-            a_RI=found["A"],
-            b_OR=found["B"],
-            scaling=_scaling(settings, module),
-            magnitude_O=found.get("magnitude_vector"),
-        )
-        for module, found in parts.items()
-    }
-
-
-def _read_settings(adapter: Path) -> dict[str, Any]:
-    missing = [
-        name
-        for name in ("adapter_config.json", "adapter_model.safetensors")
-        if not (adapter / name).is_file()
-    ]
-    if missing:
-        raise ExportError(
-            f"The adapter folder '{adapter.name}' has no {missing[0]}.",
-            "Choose a run that finished or was stopped after its first step.",
-            "adapter_missing",
-        )
-    settings: dict[str, Any] = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
-    return settings
-
-
-def _refuse_inexact(settings: dict[str, Any], config: dict[str, Any]) -> None:
-    """Raises: ExportError where merging is known to change the model."""
-    if settings.get("peft_type") != "LORA":
-        raise _inexact(f"is of kind {settings.get('peft_type')}")
-    if settings.get("layer_replication"):
-        raise _inexact("repeats layers (layer_replication)")
-    if settings.get("lora_bias") or settings.get("bias", "none") != "none":
-        raise _inexact("trains biases")
-    if settings.get("modules_to_save"):
-        raise _inexact(f"replaces whole layers ({', '.join(settings['modules_to_save'])})")
-    if settings.get("trainable_token_indices"):
-        raise _inexact("trains single tokens")
-    start = str(settings.get("init_lora_weights", True)).lower()
-    if start.startswith(_CHANGES_BASE):
-        raise _inexact(f"starts from changed base weights ({start})")
-    targets = settings.get("target_modules") or []
-    named = [targets] if isinstance(targets, str) else targets
-    if config.get("tie_word_embeddings") and {"embed_tokens", "lm_head"} & set(named):
-        raise _inexact("changes an embedding that is also the output layer (tied)")
-
-
-def _inexact(what: str) -> ExportError:
-    return ExportError(
-        f"The adapter {what}; merging it would not give the model that was trained.",
-        "Use the adapter with transformers and peft, or train a plain LoRA on linear layers.",
-        "merge_inexact",
-    )
-
-
-def _scaling(settings: dict[str, Any], module: str) -> float:
-    """alpha / r, or alpha / sqrt(r) with rsLoRA; a pattern may name another r or alpha.
-
-    Source: Hu et al. 2021 (arXiv 2106.09685) section 4.1; Kalajdzievski 2023 (arXiv 2312.03732).
-    """
-    r = _by_pattern(settings.get("rank_pattern"), module, settings["r"])
-    alpha = _by_pattern(settings.get("alpha_pattern"), module, settings["lora_alpha"])
-    return float(alpha / (math.sqrt(r) if settings.get("use_rslora") else r))
-
-
-def _by_pattern(patterns: dict[str, float] | None, module: str, default: float) -> float:
-    """peft's rule: a pattern is a regular expression for the end of the module's name."""
-    for pattern, value in (patterns or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            return value
-    return default
 
 
 def _copy_files(base: Path, adapter: Path, target: Path, dtype: str) -> None:
