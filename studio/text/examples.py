@@ -33,52 +33,21 @@ from studio.text.answers import (
     no_prefix,
 )
 from studio.text.choice import choose_template
+from studio.text.labelled import IGNORE_INDEX, Example, JudgedExample, PreferenceExample
 from studio.text.stops import model_eos_ids, stop_ids
 from studio.text.template import ChatTemplate, Rendered, Span
 from studio.text.together import Asked, Way, walk, walk_together
 from studio.text.tokenizer import TextTokenizer, Tokens, load_tokenizer
 
-IGNORE_INDEX = -100
-
-
-@dataclass(frozen=True)
-class Example:
-    """`labels[t]` is `input_ids[t]` or IGNORE_INDEX; not shifted. `weights[t]` is what the label
-    counts in the loss, 0 where there is none; None means 1 for every label."""
-
-    input_ids: list[int]
-    labels: list[int]
-    truncated: bool = False
-    weights: list[float] | None = None
-
-    @property
-    def n_tokens(self) -> int:
-        return len(self.input_ids)
-
-
-@dataclass(frozen=True)
-class PreferenceExample:
-    """A prompt and two ways to go on; each answer ends with its stop token."""
-
-    prompt_ids: list[int]
-    chosen_ids: list[int]
-    rejected_ids: list[int]
-    truncated: bool = False
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens of both answers, each with the prompt."""
-        return 2 * len(self.prompt_ids) + len(self.chosen_ids) + len(self.rejected_ids)
-
-    @property
-    def chosen(self) -> Example:
-        """Prompt and better answer, the answer labelled."""
-        return _answered(self.prompt_ids, self.chosen_ids, self.truncated)
-
-    @property
-    def rejected(self) -> Example:
-        """Prompt and worse answer, the answer labelled."""
-        return _answered(self.prompt_ids, self.rejected_ids, self.truncated)
+__all__ = [
+    "IGNORE_INDEX",
+    "Encoder",
+    "Example",
+    "JudgedExample",
+    "PreferenceExample",
+    "Text",
+    "encoder_for",
+]
 
 
 @dataclass(frozen=True)
@@ -160,6 +129,10 @@ class Encoder:
         example: Example = walk(self._way_of_one(sample), self.tokenizer)
         return example
 
+    def encode_judged(self, samples: Iterable[Judged]) -> Iterator[JudgedExample | TemplateError]:
+        """Each judged answer apart from its prompt, as `encode_many` gives what it encodes."""
+        return walk_together(map(self._way_of_judged, samples), self.tokenizer)
+
     def encode_preference(self, sample: Preference) -> PreferenceExample:
         """Prompt and answers; prompt and answer together are cut at `max_length`."""
         example: PreferenceExample = walk(self._way_of_two(sample), self.tokenizer)
@@ -207,25 +180,31 @@ class Encoder:
         return Example(ids[:n], labels[:n], True, None if weights is None else weights[:n])
 
     def _way_of_two(self, sample: Preference) -> Way:
-        texts = [self.prompt_text(sample.prompt, sample.tools)]
-        for answer in (sample.chosen, sample.rejected):
-            messages = (*sample.prompt, *answer)
-            texts.append(self._rendered(messages, False, sample.tools).text)
-        prompt, *both = yield Asked(texts)
+        both = (sample.chosen, sample.rejected)
+        prompt, answers, cut = yield from self._way_of_answers(sample.prompt, both, sample.tools)
+        return PreferenceExample(prompt, answers[0], answers[1], cut)
+
+    def _way_of_judged(self, sample: Judged) -> Way:
+        one = (sample.answer,)
+        prompt, (answer,), cut = yield from self._way_of_answers(sample.prompt, one, sample.tools)
+        return JudgedExample(prompt, answer, sample.good, cut)
+
+    def _way_of_answers(
+        self, before: Sequence[Message], answers: Sequence[Sequence[Message]], tools: JsonObjects
+    ) -> Way:
+        """Tokens of the prompt, of each answer behind it, and whether an answer was cut."""
+        texts = [self.prompt_text(before, tools)]
+        texts += [self._rendered((*before, *one), False, tools).text for one in answers]
+        prompt, *found = yield Asked(texts)
         prompt_ids = prompt.ids
-        answers = []
-        for text, tokens in zip(texts[1:], both, strict=True):
+        ids = []
+        for text, tokens in zip(texts[1:], found, strict=True):
             if tokens.ids[: len(prompt_ids)] != prompt_ids:
-                raise no_prefix(len(sample.prompt) + 1, self.template.origin)
+                raise no_prefix(len(before) + 1, self.template.origin)
             start, end = self._spans(text, tokens).up_to_stop(len(prompt_ids), len(tokens.ids))
-            answers.append(tokens.ids[start:end])
+            ids.append(tokens.ids[start:end])
         n = max(self.max_length - len(prompt_ids), 0)
-        return PreferenceExample(
-            prompt_ids[: self.max_length],
-            answers[0][:n],
-            answers[1][:n],
-            max(map(len, answers)) > n,
-        )
+        return prompt_ids[: self.max_length], [one[:n] for one in ids], max(map(len, ids)) > n
 
     def _way_of_text(self, sample: Conversation | PlainText | Judged) -> Way:
         if isinstance(sample, PlainText):
@@ -376,8 +355,3 @@ def _around(answers: list[Answer], n_tokens: int) -> tuple[list[Span], list[floa
                 weights.append(weight)
         done = end
     return [*spans, (done, n_tokens)], [*weights, 1.0]
-
-
-def _answered(prompt_ids: list[int], answer_ids: list[int], truncated: bool) -> Example:
-    labels = [IGNORE_INDEX] * len(prompt_ids) + answer_ids
-    return Example(prompt_ids + answer_ids, labels, truncated)

@@ -28,7 +28,7 @@ from transformers import AutoTokenizer
 
 from studio.data.messages import Conversation, Message
 from studio.data.recipe import DatasetRecipe
-from studio.engine.training.data import TokenRows
+from studio.engine.training.rows import TokenRows
 from studio.paths import STARTER_DIR
 from studio.text.examples import Example, encoder_for
 from studio.text.gallery import GALLERY

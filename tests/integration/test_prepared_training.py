@@ -12,7 +12,8 @@ import pytest
 
 from studio.data.prepared import prepare
 from studio.data.recipe import DatasetRecipe, MixPart
-from studio.engine.training.data import TokenRows, TrainData, load_data
+from studio.engine.training.data import TrainData, load_data
+from studio.engine.training.rows import TokenRows
 from studio.errors import ConfigError
 from studio.events import EventWriter, read_events
 from studio.jobs.job import Job

@@ -22,7 +22,8 @@ from studio.engine.loading import (
 from studio.engine.training.adapters import attach_adapter
 from studio.engine.training.attention import use_flat_batches
 from studio.engine.training.batches import EpochBatches, flatten, n_targets, n_tokens, pad
-from studio.engine.training.data import TokenRows, load_data
+from studio.engine.training.data import load_data
+from studio.engine.training.rows import TokenRows
 from studio.engine.training.run import Training
 from studio.engine.training.saving import save_adapter
 from studio.engine.training.sft import SftTrainer, summed_loss

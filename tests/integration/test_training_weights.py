@@ -14,7 +14,8 @@ from studio.data.recipe import DatasetRecipe
 from studio.engine.loading import load_base
 from studio.engine.training.attention import use_flat_batches
 from studio.engine.training.batches import flatten, n_targets, pad
-from studio.engine.training.data import TokenRows, load_data
+from studio.engine.training.data import load_data
+from studio.engine.training.rows import TokenRows
 from studio.engine.training.sft import SftTrainer, summed_loss, weight_of
 from studio.errors import StudioError
 from studio.events import EventWriter, read_events

@@ -12,7 +12,7 @@ import jinja2
 import pytest
 
 from studio.data.messages import Conversation, Message, Sample
-from studio.engine.training.data import TokenRows
+from studio.engine.training.rows import TokenRows
 from studio.errors import TemplateError
 from studio.text.agreement import disagreement
 from studio.text.examples import IGNORE_INDEX, Encoder, Example

@@ -3,15 +3,16 @@
 No torch here: a wrong file is found before the heavy imports.
 """
 
-from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from studio.data.messages import Judged, Sample
+from studio.data.messages import Judged, Preference, Sample
 from studio.data.prepared import Draw, Prepared, prepare
+from studio.engine.training.rows import ExampleRows, Rows, TokenRows
 from studio.errors import DataError, StudioError, TemplateError
 from studio.events import EventWriter
 from studio.paths import Workspace
@@ -19,73 +20,14 @@ from studio.text.examples import (
     IGNORE_INDEX,
     Encoder,
     Example,
+    JudgedExample,
     PreferenceExample,
     encoder_for,
 )
 from studio.training.config import RunConfig
-from studio.training.methods import PAIRS
 
 _NAMED_ROWS = 5
-
-
-class TokenRows(Sequence[Example]):
-    """Examples, 8 bytes a token (12 where some are weighed); lists would take ten times that."""
-
-    def __init__(self) -> None:
-        self.lengths: list[int] = []
-        self._starts: list[int] = []
-        self._input_ids = array("i")
-        self._labels = array("i")
-        # One for each token from the first weighed row on.
-        self._weights = array("f")
-
-    def append(self, example: Example, weight: float = 1.0) -> None:
-        """Add an example whose labels count `weight` times what they count by themselves."""
-        start, length = len(self._input_ids), len(example.input_ids)
-        self._starts.append(start)
-        self.lengths.append(length)
-        # An array of a list, then joined, is twice as fast as extending by the list.
-        self._input_ids += array("i", example.input_ids)
-        self._labels += array("i", example.labels)
-        if example.weights is None and weight == 1 and not self._weights:
-            return
-        if not self._weights:
-            self._weights = array("f", [1.0]) * start
-        own = [1.0] * length if example.weights is None else example.weights
-        self._weights.extend([one * weight for one in own])
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
-        piece = slice(self._starts[index], self._starts[index] + self.lengths[index])
-        weights = self._weights[piece].tolist() if self._weights else None
-        return Example(
-            input_ids=self._input_ids[piece].tolist(),
-            labels=self._labels[piece].tolist(),
-            weights=weights,
-        )
-
-
-class PairRows(Sequence[PreferenceExample]):
-    """Preference pairs; the length of a pair is that of both its answers with the prompt."""
-
-    def __init__(self) -> None:
-        self.lengths: list[int] = []
-        self._pairs: list[PreferenceExample] = []
-
-    def append(self, pair: PreferenceExample) -> None:
-        self._pairs.append(pair)
-        self.lengths.append(len(pair.chosen.input_ids) + len(pair.rejected.input_ids))
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> PreferenceExample:  # type: ignore[override]
-        return self._pairs[index]
-
-
-Rows = TokenRows | PairRows
+AnyExample = Example | PreferenceExample | JudgedExample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,30 +76,33 @@ class _Gatherer:
 
     def rows(self, draws: Sequence[Draw], weighed: bool = False) -> Rows:
         """The rows of `draws`; with `weighed` the labels of each count the row's weight."""
-        pairs, tokens = PairRows(), TokenRows()
+        tokens, others = TokenRows(), ExampleRows()
         for draw, example in self._encoded(draws):
             if not _has_target(example):
                 self._without_labels[self._prepared.place(draw)] = None
-            elif isinstance(example, PreferenceExample):
-                pairs.append(example)
+            elif isinstance(example, Example):
+                weight = self._prepared.weight(draw) if weighed else 1.0
+                for piece in pieces_of(example, self._encoder.max_length):
+                    tokens.append(piece, weight)
             else:
-                tokens.append(example, self._prepared.weight(draw) if weighed else 1.0)
-        return pairs if self._method in PAIRS else tokens
+                others.append(example)
+        return others if len(others) else tokens
 
-    def _encoded(self, draws: Iterable[Draw]) -> Iterator[tuple[Draw, Example | PreferenceExample]]:
+    def _encoded(self, draws: Iterable[Draw]) -> Iterator[tuple[Draw, AnyExample]]:
         unread: list[DataError] = []
         # The encoder takes many samples before it gives the first back.
         waiting: deque[Draw] = deque()
 
-        def samples() -> Iterator[Sample]:
+        def samples() -> Iterator[Any]:
             for draw, sample in self._prepared.samples(draws, unread):
-                if isinstance(sample, Judged) and not sample.good:
+                if isinstance(sample, Judged) and not sample.good and self._method != "kto":
                     self._bad_answers[self._prepared.place(draw)] = None
-                else:
+                    continue
+                for part in _judged(sample) if self._method == "kto" else (sample,):
                     waiting.append(draw)
-                    yield sample
+                    yield part
 
-        for example in self._encoder.encode_many(samples()):
+        for example in self._encode(samples()):
             draw = waiting.popleft()
             if isinstance(example, TemplateError):
                 message = f"{self._prepared.place(draw)}: {example.message}"
@@ -165,6 +110,14 @@ class _Gatherer:
             else:
                 yield draw, example
         self._failures |= {error.message: error for error in unread}
+
+    def _encode(self, samples: Iterator[Any]) -> Iterator[AnyExample | TemplateError]:
+        if self._method == "kto":
+            return self._encoder.encode_judged(samples)
+        if self._method == "pretrain":
+            # Whole, and everything labelled: it is cut into pieces afterwards.
+            return replace(self._encoder.uncut, train_on="everything").encode_many(samples)
+        return self._encoder.encode_many(samples)
 
     def nothing_left(self, n_rows: int) -> StudioError:
         """Why no row is left: what went wrong with the first one."""
@@ -218,8 +171,43 @@ def _named(places: Iterable[str]) -> str:
     return ", ".join(first[:_NAMED_ROWS]) + (", …" if len(first) > _NAMED_ROWS else ".")
 
 
-def _has_target(example: Example | PreferenceExample) -> bool:
+def _judged(sample: Sample) -> Iterator[Judged]:
+    """A pair as a good and a bad answer; a judged answer as it is."""
+    if isinstance(sample, Preference):
+        yield Judged(sample.prompt, sample.chosen, True, sample.tools)
+        yield Judged(sample.prompt, sample.rejected, False, sample.tools)
+    else:
+        assert isinstance(sample, Judged)  # no other layout reaches this method
+        yield sample
+
+
+def pieces_of(example: Example, max_length: int) -> Iterator[Example]:
+    """The example in pieces of at most `max_length` tokens, none without a token to learn.
+
+    A piece begins with the last token of the one before, without a label: nothing predicts the
+    first token of a piece, so every token is still learned exactly once, as in the whole.
+    """
+    ids, labels, weights = example.input_ids, example.labels, example.weights
+    if len(ids) <= max_length:
+        yield example
+        return
+    for start in range(0, len(ids) - 1, max_length - 1):
+        end = start + max_length
+        seam = [IGNORE_INDEX] if start else labels[:1]
+        piece = Example(
+            ids[start:end],
+            seam + labels[start + 1 : end],
+            example.truncated,
+            None if weights is None else weights[start:end],
+        )
+        if _has_target(piece):
+            yield piece
+
+
+def _has_target(example: AnyExample) -> bool:
     if isinstance(example, PreferenceExample):
         return _has_target(example.chosen) and _has_target(example.rejected)
+    if isinstance(example, JudgedExample):
+        return _has_target(example.example)
     # The first token is predicted by nothing.
     return any(label != IGNORE_INDEX for label in example.labels[1:])

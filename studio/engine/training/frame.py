@@ -18,9 +18,9 @@ from transformers import Trainer
 from studio.engine.loading import autocast
 from studio.engine.trained_weights import TrainedWeights
 from studio.engine.training.batches import Batch, Collator, EpochBatches, EpochLoader
-from studio.engine.training.data import Rows
 from studio.engine.training.passes import Passes
 from studio.engine.training.report import Figures, Reporter, add_figures, means_of
+from studio.engine.training.rows import Rows
 from studio.training.config import RunConfig, TrainSettings
 
 _SCHEDULES = {

@@ -90,15 +90,8 @@ def pair_figures(rewards_B: torch.Tensor, logps_B: torch.Tensor | None = None) -
     return sums_of(figures)
 
 
-class PairTrainer(WatchedTrainer):
-    """Trains on pairs; the loss is the mean over the pairs of the effective batch."""
-
-    def batch_of(self, rows: Sequence[PreferenceExample]) -> Batch:
-        return self.collate(both_answers(rows))
-
-
-class DpoTrainer(PairTrainer):
-    """DPO, with its variants. A reward is beta log(policy / reference)."""
+class ReferenceTrainer(WatchedTrainer):
+    """Knows the model as the run found it."""
 
     def settle(
         self, reporter: Reporter, collate: Collator, config: RunConfig, precision: str
@@ -106,6 +99,17 @@ class DpoTrainer(PairTrainer):
         super().settle(reporter, collate, config, precision)
         assert isinstance(self.model, nn.Module)
         self.reference = Reference(self.model, config)
+
+
+class PairTrainer(WatchedTrainer):
+    """Trains on pairs; the loss is the mean over the pairs of the effective batch."""
+
+    def batch_of(self, rows: Sequence[PreferenceExample]) -> Batch:
+        return self.collate(both_answers(rows))
+
+
+class DpoTrainer(ReferenceTrainer, PairTrainer):
+    """DPO, with its variants. A reward is beta log(policy / reference)."""
 
     def summed_loss(self, model: nn.Module, batch: Batch) -> tuple[torch.Tensor, Figures]:
         with self.reference.on(model):

@@ -1,6 +1,7 @@
 """Which trainer learns by which method."""
 
 from studio.engine.training.frame import WatchedTrainer
+from studio.engine.training.kto import KtoTrainer
 from studio.engine.training.preference import DpoTrainer, OrpoTrainer, SimpoTrainer
 from studio.engine.training.sft import SftTrainer
 
@@ -10,6 +11,7 @@ _TRAINERS: dict[str, type[WatchedTrainer]] = {
     "dpo": DpoTrainer,
     "orpo": OrpoTrainer,
     "simpo": SimpoTrainer,
+    "kto": KtoTrainer,
 }
 
 
