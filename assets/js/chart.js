@@ -19,11 +19,16 @@ let active = false;
 let asking = false;
 let drawn = false;
 let logarithmic = false;
+let spec = null; // what to draw with; comes with the whole run
+let more = false; // every figure of the method, or the first ones
+let best = []; // step and loss of the best validation, or nothing
+
+const theme = () => spec[isDark() ? "dark" : "light"];
+const places = () => spec[isNarrow() ? "narrow" : "wide"];
 
 function layoutNow() {
-  const layout = copy(props.spec[isDark() ? "dark" : "light"].layout);
-  const domains = props.spec[isNarrow() ? "narrow" : "wide"];
-  for (const [path, value] of Object.entries(domains)) {
+  const layout = copy(theme().layout);
+  for (const [path, value] of Object.entries(places().axes)) {
     const [axis, key] = path.split(".");
     layout[axis][key] = value;
   }
@@ -34,16 +39,27 @@ function layoutNow() {
   return layout;
 }
 
+// The last trace is the mark of the best validation; the others are curves.
+const bestPoints = () => [best.slice(0, 1), best.slice(1)];
+
 function tracesWith(points) {
-  const traces = copy(props.spec[isDark() ? "dark" : "light"].data);
-  traces.forEach((trace, i) => Object.assign(trace, { x: points[i][0], y: points[i][1] }));
-  return traces;
+  const all = [...points.slice(0, spec.n_curves), bestPoints()];
+  return copy(theme().data).map((trace, i) => ({ ...trace, x: all[i][0], y: all[i][1] }));
 }
 
 function draw(points) {
   const options = { displayModeBar: false, responsive: true, doubleClick: "reset" };
   drawn = true;
+  plot.style.setProperty("--plot-height", `${places().height}px`);
   return Plotly.react(plot, tracesWith(points), layoutNow(), options);
+}
+
+function markBest(place) {
+  part("best-legend").hidden = place.length === 0;
+  if (JSON.stringify(place) === JSON.stringify(best)) return;
+  best = place;
+  const [x, y] = bestPoints();
+  if (drawn) Plotly.restyle(plot, { x: [x], y: [y] }, [plot.data.length - 1]);
 }
 
 function redraw() {
@@ -51,7 +67,8 @@ function redraw() {
 }
 
 function extend(points) {
-  const indices = points.map((_, i) => i).filter((i) => points[i][0].length > 0);
+  const curves = points.slice(0, spec.n_curves).map((_, i) => i);
+  const indices = curves.filter((i) => points[i][0].length > 0);
   if (indices.length === 0) return;
   const pick = (k) => indices.map((i) => points[i][k]);
   Plotly.extendTraces(plot, { x: pick(0), y: pick(1) }, indices);
@@ -91,8 +108,14 @@ function showProgress(reply) {
 
 function take(reply) {
   if (reply.job !== job) return; // another run was chosen while this answer was under way
+  if (reply.spec) {
+    spec = reply.spec;
+    best = reply.best;
+    part("more").hidden = spec.n_more === 0;
+  }
   if (reply.reset || !drawn) draw(reply.points);
   else extend(reply.points);
+  markBest(reply.best);
   plot.classList.toggle("no-points", plot.data.every((trace) => trace.x.length === 0));
   since = reply.since;
   active = reply.active;
@@ -109,11 +132,12 @@ async function ask() {
   const shown = element.isConnected && element.offsetParent !== null && !document.hidden;
   if (!job || asking || !shown || typeof Plotly === "undefined") return;
   asking = true;
+  const wanted = more;
   const lengths = drawn ? plot.data.map((trace) => trace.x.length) : [];
   try {
-    const reply = await server.poll({ job, since, n_shown: Math.max(0, ...lengths) });
+    const reply = await server.poll({ job, since, n_shown: Math.max(0, ...lengths), more });
     if (reply.error) part("phase").textContent = `${reply.error} ${reply.fix}`;
-    else take(reply);
+    else if (wanted === more) take(reply);
   } catch (error) {
     part("phase").textContent = "The studio does not answer. Trying again.";
   } finally {
@@ -135,6 +159,12 @@ part("log").addEventListener("click", () => {
   logarithmic = !logarithmic;
   part("log").setAttribute("aria-pressed", String(logarithmic));
   redraw();
+});
+part("more").addEventListener("click", () => {
+  more = !more;
+  part("more").setAttribute("aria-pressed", String(more));
+  since = null;
+  ask();
 });
 part("whole").addEventListener("click", () => {
   if (drawn) Plotly.relayout(plot, { "xaxis.autorange": true });

@@ -1,6 +1,6 @@
 """What the chart's script asks for each second: new points, measures and words of one run.
 
-In: {job, since, n_shown} from the page. Out: plain JSON. Everything is read from the run's
+In: {job, since, n_shown, more} from the page. Out: plain JSON. Everything is read from the run's
 folder; what is kept here between two looks can be rebuilt from it, so a restart changes nothing.
 """
 
@@ -9,6 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.runs.figure import chart_spec, trace_names
 from components.wording import duration, number, state_word
 from studio.errors import JobError
 from studio.events import Event, EventReader
@@ -16,9 +17,8 @@ from studio.jobs.job import ACTIVE, ENDED, Job, State, find_job
 from studio.paths import Workspace
 from studio.results.runs import RunSummary, summarize
 from studio.training.curves import MAX_POINTS, CurveFollower, CurveUpdate
+from studio.training.figures import Figure, figures_of
 
-# The traces of the figure in components/runs/chart.py, in its order.
-TRACE_NAMES = ("loss", "loss_smoothed", "eval_loss", "learning_rate", "grad_norm")
 _KEPT_RUNS = 8
 _MORE_THAN_DRAWN = 2 * MAX_POINTS
 
@@ -30,7 +30,8 @@ class Remarks:
     phase: str = ""
     warnings: list[Event] = field(default_factory=list)
     evals: dict[int, float] = field(default_factory=dict)
-    smoothed: float | None = None
+    # The newest value of each curve that the metric strip tells.
+    newest: dict[str, float] = field(default_factory=dict)
 
     def add(self, events: list[Event]) -> None:
         """Take in more events, in their order."""
@@ -50,11 +51,21 @@ class Remarks:
         """Step and value of the lowest validation loss so far."""
         return min(self.evals.items(), key=lambda item: item[1]) if self.evals else None
 
+    def see(self, name: str, update: CurveUpdate) -> None:
+        """Remember the newest value of one curve."""
+        values = [value for value in update.traces[name].values if value is not None]
+        if values:
+            self.newest[name] = values[-1]
+        elif update.replace:
+            self.newest.pop(name, None)
+
 
 class _Followed:
     """One run between two looks; `look` is safe from several threads (several windows)."""
 
     def __init__(self, job: Job) -> None:
+        self.method = str(job.config().get("method", ""))
+        self.main = next(iter(figures_of(self.method)), None)
         self.curves = CurveFollower(job.events_path)
         self.reader = EventReader(job.events_path)
         self.remarks = Remarks()
@@ -64,9 +75,9 @@ class _Followed:
         with self.lock:
             self.remarks.add(self.reader.read())
             update = self.curves.update(since, generation)
-            values = [v for v in update.traces["loss_smoothed"].values if v is not None]
-            if values:
-                self.remarks.smoothed = values[-1]
+            own = (f"{self.main.name}_smoothed", f"eval_{self.main.name}") if self.main else ()
+            for name in ("loss_smoothed", *own):
+                self.remarks.see(name, update)
             return update, self.remarks
 
 
@@ -86,8 +97,12 @@ class LiveRuns:
         except JobError:
             return _nothing(job_id)
         since, generation = _place(request)
-        update, remarks = self._followed(job).look(since, generation)
-        return _answer(summarize(job), update, remarks)
+        followed = self._followed(job)
+        update, remarks = followed.look(since, generation)
+        answer = _answer(summarize(job), update, remarks, followed)
+        if update.replace:
+            answer["spec"] = chart_spec(followed.method, more=bool(request.get("more")))
+        return answer
 
     def warnings(self, job: Job) -> list[Event]:
         """What the run warned of so far."""
@@ -113,7 +128,9 @@ def _place(request: dict[str, Any]) -> tuple[int, int]:
     return (0, 0) if request.get("n_shown", 0) > _MORE_THAN_DRAWN else (since[0], since[1])
 
 
-def _answer(run: RunSummary, update: CurveUpdate, remarks: Remarks) -> dict[str, Any]:
+def _answer(
+    run: RunSummary, update: CurveUpdate, remarks: Remarks, followed: _Followed
+) -> dict[str, Any]:
     return {
         "job": run.id,
         "state": run.state,
@@ -123,9 +140,10 @@ def _answer(run: RunSummary, update: CurveUpdate, remarks: Remarks) -> dict[str,
         "since": [update.since, update.generation],
         "points": [
             [list(update.traces[name].steps), list(update.traces[name].values)]
-            for name in TRACE_NAMES
+            for name in trace_names(followed.method)
         ],
-        "metrics": metrics(run, remarks),
+        "best": list(remarks.best_eval or ()),
+        "metrics": metrics(run, remarks, followed.main),
         "progress": min(run.step / run.n_steps, 1.0) if run.n_steps else 0.0,
         "phase": _phase(run.state, remarks.phase),
         "aloud": _aloud(run, remarks),
@@ -140,7 +158,9 @@ def _nothing(job_id: str) -> dict[str, Any]:
         "signature": "gone",
         "reset": True,
         "since": [0, 0],
-        "points": [[[], []] for _ in TRACE_NAMES],
+        "points": [[[], []] for _ in trace_names("")],
+        "best": [],
+        "spec": chart_spec(""),
         "metrics": [],
         "progress": 0.0,
         "phase": "This run is no longer in the workspace.",
@@ -148,18 +168,19 @@ def _nothing(job_id: str) -> dict[str, Any]:
     }
 
 
-def metrics(run: RunSummary, remarks: Remarks) -> list[dict[str, str]]:
-    """The metric strip: label, value and a small note each, as words."""
+def metrics(run: RunSummary, remarks: Remarks, main: Figure | None) -> list[dict[str, str]]:
+    """The metric strip: label, value and a small note each, as words; `main` is the method's."""
     best = remarks.best_eval
     ended = run.state in ENDED
     speed = run.tokens_per_second
     return [
-        _metric("Train loss (smoothed)", number(remarks.smoothed)),
+        _metric("Train loss (smoothed)", number(remarks.newest.get("loss_smoothed"))),
         _metric(
             "Best validation loss",
             number(best[1] if best else None),
             f"at step {best[0]:,}" if best else "",
         ),
+        *_own(remarks, main),
         _metric("Step", f"{run.step:,}", f"of {run.n_steps:,}" if run.n_steps else ""),
         _metric("Tokens per second", f"{speed:,.0f}" if speed is not None else "–"),
         _metric(
@@ -167,6 +188,14 @@ def metrics(run: RunSummary, remarks: Remarks) -> list[dict[str, str]]:
             duration(run.elapsed_seconds if ended else run.seconds_left),
         ),
     ]
+
+
+def _own(remarks: Remarks, main: Figure | None) -> list[dict[str, str]]:
+    if main is None:
+        return []
+    validated = remarks.newest.get(f"eval_{main.name}")
+    note = f"validation {number(validated)}" if validated is not None else ""
+    return [_metric(main.label, number(remarks.newest.get(f"{main.name}_smoothed")), note)]
 
 
 def _metric(label: str, value: str, note: str = "") -> dict[str, str]:
@@ -186,8 +215,8 @@ def _phase(state: State, phase: str) -> str:
 def _aloud(run: RunSummary, remarks: Remarks) -> str:
     """The chart in one sentence, for a screen reader."""
     parts = [f"{state_word(run.state)}, step {run.step:,} of {run.n_steps or 0:,}"]
-    if remarks.smoothed is not None:
-        parts.append(f"smoothed train loss {number(remarks.smoothed)}")
+    if "loss_smoothed" in remarks.newest:
+        parts.append(f"smoothed train loss {number(remarks.newest['loss_smoothed'])}")
     if remarks.best_eval:
         parts.append(f"best validation loss {number(remarks.best_eval[1])}")
     return ", ".join(parts) + "."

@@ -224,7 +224,9 @@ def test_what_was_typed_is_there_again_half_typed_numbers_too(tmp_path: Path):
     assert read_kept(workspace) == left
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"dataset": "a"}', '{"dataset": "", "model": "", "values": 1}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"dataset": "a"}', '{"dataset": "", "model": "", "values": 1}']
+)
 def test_a_damaged_memory_of_the_form_is_no_memory(tmp_path: Path, content):
     workspace = Workspace.open(tmp_path)
     (workspace.root / "train-form.json").write_text(content, "utf-8")
