@@ -12,6 +12,7 @@ import gradio as gr
 
 from studio.errors import ConfigError
 from studio.settings import Knob, Level, knobs
+from studio.training.kinds import ABOUT
 from studio.training.methods import METHODS
 
 _RADIO_UP_TO = 3
@@ -19,6 +20,7 @@ _SLIDER_STEPS = 100
 # Choices whose words cannot be made from their names.
 _WORDS = {
     **{name: method.label for name, method in METHODS.items()},
+    **{name: kind.label for name, kind in ABOUT.items()},
     "adamw_torch": "AdamW",
     "adamw_8bit": "8-bit AdamW",
     "paged_adamw_8bit": "8-bit AdamW (paged)",

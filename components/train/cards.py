@@ -6,14 +6,15 @@ import gradio as gr
 
 from components.forms import Form, build_form, join
 from components.page import heading, static
+from components.train.about import kind_html
 from components.train.forms import MODULES, TARGETS, TrainForms, key_of
 from studio.training.adapter import AdapterSettings
 from studio.training.config import RunConfig, TrainSettings
 from studio.training.methods import GrpoSettings, PreferenceSettings
 
 
-def build_forms() -> tuple[TrainForms, gr.HTML]:
-    """The cards, and the line about the method."""
+def build_forms() -> tuple[TrainForms, gr.HTML, gr.HTML]:
+    """The cards, and the lines about the method and about the kind."""
     with gr.Column(elem_classes="s-card", elem_id="method-card"):
         heading("Method")
         method = build_form(RunConfig, only=("method",))
@@ -47,7 +48,7 @@ def build_forms() -> tuple[TrainForms, gr.HTML]:
         groups[f"{section}-card"] = tuple(key_of(section, name) for name in forms[section].controls)
         groups[f"{section}-more"] = tuple(key_of(section, name) for name in card.more.controls)
     groups["adapter-more"] += (MODULES,)
-    return TrainForms(controls, forms, groups, adapter.linked), about
+    return TrainForms(controls, forms, groups, adapter.linked), about, adapter.about
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class _AdapterCard(_Card):
     linked: gr.Checkbox
     targets: gr.CheckboxGroup
     modules: gr.Textbox
+    about: gr.HTML
 
 
 def _card_of(section: str, title: str, settings: type) -> _Card:
@@ -79,9 +81,9 @@ def _card_of(section: str, title: str, settings: type) -> _Card:
 
 def _adapter_card() -> _AdapterCard:
     with gr.Column(elem_classes="s-card", elem_id="adapter-card"):
-        heading("Adapter")
+        heading("What is trained")
         kind = build_form(AdapterSettings, only=("kind",))
-        static(elem_id="about-kind")
+        about = static(kind_html("lora"), elem_id="about-kind")
         basic = build_form(AdapterSettings, ("basic",), without=("kind",))
         linked = gr.Checkbox(
             True,
@@ -102,4 +104,4 @@ def _adapter_card() -> _AdapterCard:
                 info="Trained and saved whole beside the adapter, such as lm_head. Empty: none.",
                 elem_id="modules-to-save",
             )
-    return _AdapterCard(join(kind, basic), more, linked, targets, modules)
+    return _AdapterCard(join(kind, basic), more, linked, targets, modules, about)

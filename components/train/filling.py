@@ -129,7 +129,9 @@ def connect_filling(page: Page, forms: TrainForms, source: gr.HTML, defaults: gr
 
 
 def facts_of(model: str) -> ModelFacts | None:
-    """The model's facts; None where the model's card says why there are none."""
+    """The model's facts; None where the model's card says why there are none, or without one."""
+    if not model:
+        return None
     try:
         return read_facts(ModelRef.parse(model).folder())
     except StudioError:

@@ -45,7 +45,7 @@ class TrainForms:
     ) -> RunConfig:
         """The settings on screen. Raises: ConfigError for an empty field or no ticked layer."""
         named = self.named(values)
-        hidden = hidden_keys(named)
+        hidden = hidden_keys(named, bool(facts.n_experts))
         read = {section: self._read(section, named, hidden) for section in self.forms}
         if TARGETS not in hidden:
             read["adapter"]["target_modules"] = _chosen_layers(named[TARGETS] or [], facts)
@@ -67,9 +67,9 @@ class TrainForms:
         whole[TARGETS] = layers_update(facts, whole[TARGETS])
         return [whole[key] for key in self.controls]
 
-    def hiding(self, named: Mapping[str, Any]) -> str:
-        """The style that hides what does not matter for `named`."""
-        hidden = hidden_keys(named)
+    def hiding(self, named: Mapping[str, Any], facts: ModelFacts | None = None) -> str:
+        """The style that hides what does not matter for `named` and the model."""
+        hidden = hidden_keys(named, bool(facts and facts.n_experts))
         ids = {self.controls[key].elem_id for key in hidden if key in self.controls}
         ids |= {group for group, keys in self.groups.items() if hidden.issuperset(keys)}
         return hiding_style(ids)

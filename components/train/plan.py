@@ -19,6 +19,8 @@ from studio.settings import Problem, from_dict, to_dict
 from studio.training.check import check
 from studio.training.config import RunConfig
 from studio.training.counts import n_trainable
+from studio.training.kinds import ABOUT, knobs_of
+from studio.training.methods import PAIRS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,16 +102,42 @@ def plan_html(plan: Plan, dataset_name: str) -> str:
 
 def _numbers(config: RunConfig, facts: ModelFacts, n_rows: int) -> list[tuple[str, str]]:
     adapter, training = config.adapter, config.training
-    n_trained = n_trainable(adapter, facts)
-    share = n_trained / facts.n_parameters if facts.n_parameters else 0.0
+    scaled = "lora_alpha" in knobs_of(adapter.kind)
     sign = "α/√r" if adapter.use_rslora else "α/r"
+    return [
+        *_counted(config, facts),
+        *([(f"Scaling ({sign})", f"{adapter.scaling:.4g}")] if scaled else []),
+        ("Effective batch", f"{training.effective_batch_size:,} {_rows(config)}"),
+        ("Optimizer steps", f"{training.n_steps(n_rows):,}"),
+        ("Result", "a whole model" if adapter.trains_base else "an adapter"),
+        ("GGUF export", "possible" if exportable(config, facts) else "not possible"),
+    ]
+
+
+def _counted(config: RunConfig, facts: ModelFacts) -> list[tuple[str, str]]:
+    try:
+        n_trained = n_trainable(config.adapter, facts)
+    except ConfigError:  # a pattern that cannot be read: the problems say which
+        return []
+    share = n_trained / facts.n_parameters if facts.n_parameters else 0.0
     return [
         ("Trainable parameters", f"{n_trained:,}"),
         ("Share of the model", f"{100 * share:.3g} % of {short_count(facts.n_parameters)}"),
-        (f"Scaling ({sign})", f"{adapter.scaling:.4g}"),
-        ("Effective batch", f"{training.effective_batch_size:,} conversations"),
-        ("Optimizer steps", f"{training.n_steps(n_rows):,}"),
     ]
+
+
+def _rows(config: RunConfig) -> str:
+    """What one row is for the method."""
+    return {"kto": "answers", "grpo": "prompts", "pretrain": "texts"}.get(
+        config.method, "pairs" if config.method in PAIRS else "conversations"
+    )
+
+
+def exportable(config: RunConfig, facts: ModelFacts) -> bool:
+    """Whether the result of this run can become a GGUF file: the model's, the kind's, the
+    method's part in it."""
+    kind = ABOUT.get(config.adapter.kind)
+    return bool(not facts.export_problem and kind and kind.exportable and config.method != "reward")
 
 
 def problems_html(problems: Sequence[Problem]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from studio.training.config import SECTIONS
+from studio.training.kinds import knobs_of
 
 _BETA = ("dpo", "orpo", "simpo", "kto")
 # Key → the methods for which it says something; a key that is not here counts for all of them.
@@ -33,9 +34,19 @@ DECIDING = (
 )
 
 
-def hidden_keys(named: Mapping[str, Any]) -> frozenset[str]:
-    """Keys of the controls that change nothing for the values of DECIDING in `named`."""
+_ADAPTER = frozenset(field.name for field in fields(SECTIONS["adapter"])) - {"kind"}
+_OF_EXPERTS = {"adapter.train_experts", "adapter.train_router"}
+
+
+def hidden_keys(named: Mapping[str, Any], has_experts: bool = False) -> frozenset[str]:
+    """Keys of the controls that change nothing for the values of DECIDING in `named`.
+
+    `has_experts`: whether the model is a mixture of experts.
+    """
     hidden = {key for key, methods in _METHODS_OF.items() if named["method"] not in methods}
+    hidden |= {f"adapter.{name}" for name in _ADAPTER.difference(knobs_of(named["adapter.kind"]))}
+    if not has_experts:
+        hidden |= _OF_EXPERTS
     if named["adapter.quantization"] != "nf4":
         hidden.add("adapter.double_quantization")
     if "adamw" not in named["training.optim"]:

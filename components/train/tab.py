@@ -6,9 +6,9 @@ import gradio as gr
 
 from components.handlers import show_errors
 from components.page import Page, heading, static
-from components.train.about import method_choices, method_html
+from components.train.about import kind_html, method_choices, method_html
 from components.train.cards import build_forms
-from components.train.filling import connect_filling
+from components.train.filling import connect_filling, facts_of
 from components.train.forms import TrainForms, values_of
 from components.train.model import build_model_card
 from components.train.plan import Plan, make_plan, plan_html, problems_html, settled
@@ -27,7 +27,7 @@ def build_train(page: Page) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=340):
             build_model_card(page)
-            forms, about_method = build_forms()
+            forms, about_method, about_kind = build_forms()
         with gr.Column(scale=4, min_width=300, elem_classes="s-sticky"):
             with gr.Column(elem_classes="s-card", elem_id="plan-card"):
                 heading("This run")
@@ -38,7 +38,7 @@ def build_train(page: Page) -> None:
                 )
                 source = static(elem_id="settings-source")
                 defaults = gr.Button("Back to the defaults", size="sm", elem_id="defaults")
-    _connect_shown(forms)
+    _connect_shown(page, forms, about_kind)
     _connect_method(page, forms, about_method)
     _connect_alpha(forms)
     _connect_plan(page, forms, [summary, problems, start])
@@ -46,15 +46,24 @@ def build_train(page: Page) -> None:
     _connect_start(page, forms, start)
 
 
-def _connect_shown(forms: TrainForms) -> None:
-    """Only the controls that matter are on screen, at once: no disk, no queue."""
+def _connect_shown(page: Page, forms: TrainForms, about_kind: gr.HTML) -> None:
+    """Only the controls that matter are on screen, at once: no queue, no dataset is read."""
     style = static(forms.hiding(values_of(RunConfig())), elem_id="train-hidden")
     deciding = [forms.controls[key] for key in DECIDING]
 
-    def show(*values: Any) -> str:
-        return forms.hiding(dict(zip(DECIDING, values, strict=True)))
+    @show_errors
+    def show(model: str, *values: Any) -> tuple[str, str]:
+        named = dict(zip(DECIDING, values, strict=True))
+        return forms.hiding(named, facts_of(model)), kind_html(named["adapter.kind"])
 
-    gr.on([control.change for control in deciding], show, deciding, style, **_QUIET)
+    gr.on(
+        [control.change for control in (page.model, *deciding)],
+        show,
+        [page.model, *deciding],
+        [style, about_kind],
+        trigger_mode="always_last",
+        **_QUIET,
+    )
 
 
 def _connect_method(page: Page, forms: TrainForms, about: gr.HTML) -> None:

@@ -7,11 +7,12 @@ import gradio as gr
 import pytest
 
 from components.forms import choice_label
-from components.train.about import method_choices, method_html
+from components.train.about import kind_html, method_choices, method_html
 from components.train.cards import build_forms
 from components.train.filling import sample_config
 from components.train.forms import TARGETS, TrainForms, values_of
 from components.train.kept import Kept, keep, read_kept
+from components.train.plan import exportable
 from components.train.shown import DECIDING, hidden_keys, hiding_style
 from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError
@@ -145,6 +146,56 @@ GRPO = {f"grpo.{name}" for name in vars(GrpoSettings())}
 )
 def test_each_method_shows_its_own_settings_alone(method, shown):
     assert (PREFERENCE | GRPO) - hidden_keys(deciding(method=method)) == shown
+
+
+ADAPTER = {f"adapter.{name}" for name in vars(AdapterSettings())}
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        ("prompt", {"n_virtual_tokens", "quantization"}),
+        ("last_layers", {"n_last_layers"}),
+        ("full", set()),
+        ("ia3", {"target_modules", "modules_to_save", "quantization"}),
+        (
+            "lora",
+            {
+                *("r", "lora_alpha", "lora_dropout", "target_modules", "use_rslora", "use_dora"),
+                *("init_lora_weights", "freeze_a", "bias", "layers", "rank_pattern"),
+                *("alpha_pattern", "modules_to_save", "quantization"),
+            },
+        ),
+    ],
+)
+def test_each_kind_shows_the_settings_that_matter_for_it_alone(kind, shown):
+    hidden = hidden_keys(deciding(**{"adapter.kind": kind}))
+    assert ADAPTER - hidden == {"adapter.kind", *(f"adapter.{name}" for name in shown)}
+
+
+def test_settings_of_experts_are_there_for_a_mixture_of_experts_alone():
+    experts = hidden_keys(deciding()) - hidden_keys(deciding(), has_experts=True)
+    assert experts == {"adapter.train_experts", "adapter.train_router"}
+
+
+def test_a_kind_that_never_becomes_gguf_says_so_before_training():
+    assert "not exportable to GGUF</span>" in kind_html("prefix")
+    assert "not exportable to GGUF</span>" not in kind_html("lora")
+    assert "Learned tokens in every layer&#x27;s attention" in kind_html("lora")
+
+
+@pytest.mark.parametrize(
+    ("config", "possible"),
+    [
+        (RunConfig(), True),
+        (RunConfig(adapter=AdapterSettings(kind="prompt")), False),
+        (RunConfig(method="reward"), False),
+        (RunConfig(adapter=AdapterSettings(kind="full")), True),
+    ],
+)
+def test_what_can_become_gguf_hangs_on_kind_method_and_model(facts, config, possible):
+    assert exportable(config, facts) is possible
+    assert not exportable(config, replace(facts, export_problem="No."))
 
 
 def test_settings_that_hang_on_another_one_come_and_go_with_it():
