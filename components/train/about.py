@@ -59,7 +59,7 @@ def _fold(title: str, items: Sequence[tuple[str, str, str]]) -> str:
     )
     return (
         f'<details class="s-more"><summary>{escape(title)}</summary>'
-        f'<dl class="s-choices">{shown}</dl></details>'
+        f'<dl class="s-about">{shown}</dl></details>'
     )
 
 

@@ -81,7 +81,7 @@ def _card_of(section: str, title: str, settings: type) -> _Card:
 
 def _adapter_card() -> _AdapterCard:
     with gr.Column(elem_classes="s-card", elem_id="adapter-card"):
-        heading("What is trained")
+        heading("Adapter", "Or the model's own weights")
         kind = build_form(AdapterSettings, only=("kind",))
         about = static(kind_html("lora"), elem_id="about-kind")
         basic = build_form(AdapterSettings, ("basic",), without=("kind",))
