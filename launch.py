@@ -34,10 +34,11 @@ python launch.py [COMMAND] [options]
   prepare     DATASET --out FOLDER: split, balance and mix it; write it as files
   synthesize  DATASET --model M: let a model propose more rows, to be approved
   train       CONFIG: train an adapter
-  runs        list the runs
+  runs        list the runs and the queue
+  pause       RUN: hold still after this step; resume goes on
   record      RUN: what it depended on: versions, machine, hashes of all files
   stop        RUN: stop a run and keep what it has
-  resume      RUN: go on with a stopped or lost run
+  resume      RUN: go on with a paused, stopped or lost run
   chat        TARGET --prompt TEXT: ask a run, a model folder or a .gguf
   export      RUN --types Q4_K_M,Q8_0: write GGUF files for llama.cpp
   test        run every check and test of this project
@@ -51,6 +52,7 @@ COMMANDS = (
     "synthesize",
     "train",
     "runs",
+    "pause",
     "record",
     "stop",
     "resume",

@@ -4,7 +4,6 @@ Drawn by assets/js/header.js, which asks `status` every two seconds while the pa
 It also keeps the address equal to what is open, so that a reload comes back to it.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +12,9 @@ import gradio as gr
 from components.handlers import answer_errors
 from components.page import live
 from components.wording import state_word
-from studio.events import Event
+from studio.events import parse_line
 from studio.jobs.job import ACTIVE, Job, last_event, list_jobs, state_of
+from studio.jobs.queue import advance_queue
 from studio.models.hardware import look
 from studio.paths import ASSETS_DIR, Workspace
 
@@ -34,10 +34,14 @@ def build_header(workspace: Workspace) -> gr.HTML:
 
 
 def status_reader(workspace: Workspace) -> Callable[[Any], dict[str, Any]]:
-    """The server function `status`: hardware and the newest job, as plain values."""
+    """The server function `status`: hardware and the newest job, as plain values.
+
+    Each look also starts the next waiting run where the one before it was killed.
+    """
 
     @answer_errors
     def status(_: Any = None) -> dict[str, Any]:
+        advance_queue(workspace, wait=False)
         hardware = look()
         gpu = hardware.gpu
         return {
@@ -87,8 +91,5 @@ def _n_steps(job: Job) -> int:
     """Steps in all, from the plan in the first lines of the job's events; 0 if not there yet."""
     with job.events_path.open("rb") as file:
         head = file.read(8192).split(b"\n")[:-1]
-    for line in head:
-        if b'"event": "plan"' in line:
-            plan: Event = json.loads(line)
-            return int(plan["n_steps"])
-    return 0
+    events = (parse_line(line) for line in head)
+    return next((int(e["n_steps"]) for e in events if e and e["event"] == "plan"), 0)

@@ -11,6 +11,7 @@ STATES: dict[State, tuple[str, str]] = {
     "queued": ("Queued", "○"),
     "starting": ("Starting", "◔"),
     "running": ("Running", "●"),
+    "paused": ("Paused", "‖"),
     "stopping": ("Stopping", "◑"),
     "finished": ("Finished", "✓"),
     "stopped": ("Stopped", "■"),

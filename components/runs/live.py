@@ -13,7 +13,7 @@ from components.runs.figure import chart_spec, trace_names
 from components.wording import duration, number, state_word
 from studio.errors import JobError
 from studio.events import Event, EventReader
-from studio.jobs.job import ACTIVE, ENDED, Job, State, find_job
+from studio.jobs.job import ENDED, Job, State, find_job
 from studio.paths import Workspace
 from studio.results.runs import RunSummary, summarize
 from studio.training.curves import MAX_POINTS, CurveFollower, CurveUpdate
@@ -134,7 +134,7 @@ def _answer(
     return {
         "job": run.id,
         "state": run.state,
-        "active": run.state in ACTIVE,
+        "active": run.state not in ENDED,
         "signature": f"{run.state} {len(remarks.warnings)}",
         "reset": update.replace,
         "since": [update.since, update.generation],
@@ -205,6 +205,10 @@ def _metric(label: str, value: str, note: str = "") -> dict[str, str]:
 def _phase(state: State, phase: str) -> str:
     if state == "starting":
         return f"{phase.capitalize()} …" if phase else "Starting the worker …"
+    if state == "queued":
+        return "Waiting in the queue; it starts by itself …"
+    if state == "paused":
+        return "Paused; its memory is kept. Continue goes on with the next step."
     if state == "stopping":
         return "Stopping after this step; what it learned is kept …"
     if state == "running" and phase not in ("", "training"):

@@ -18,8 +18,8 @@ from components.runs.history import build_history, build_log
 from components.runs.live import LiveRuns
 from components.wording import size, text
 from studio.errors import JobError
-from studio.jobs.job import ACTIVE, Job, delete_job, find_job, list_jobs
-from studio.jobs.process import request_stop
+from studio.jobs.job import ACTIVE, ENDED, Job, delete_job, find_job, list_jobs, state_of
+from studio.jobs.queue import stop_run
 from studio.jobs.train import resume_run
 from studio.results.record import read_record
 from studio.results.runs import RunSummary, summarize
@@ -122,7 +122,7 @@ def _shown(job: Job, run: RunSummary, live: LiveRuns) -> list[Any]:
         gr.HTML(visible=False),
         gr.Column(visible=True),
         head_html(run),
-        gr.Button(visible=active, interactive=run.state != "stopping"),
+        gr.Button(visible=run.state not in ENDED, interactive=run.state != "stopping"),
         gr.Button(visible=run.state in _RESUMABLE),
         gr.Button(interactive=has_adapter),
         gr.Button(interactive=has_adapter and not active),
@@ -166,14 +166,19 @@ def _follow(page: Page, view: _View, show: Any) -> None:
 def _connect_actions(page: Page, view: _View, show: Any) -> None:
     @show_errors
     def stop(run_id: str) -> None:
-        request_stop(find_job(page.workspace, run_id, "train"))
+        stop_run(page.workspace, find_job(page.workspace, run_id, "train"))
         gr.Info("The run stops after this step and keeps what it learned.")
 
     @show_errors
     def resume(run_id: str) -> None:
         job = find_job(page.workspace, run_id, "train")
         resume_run(page.workspace, job)
-        gr.Info("The run goes on from its last checkpoint.")
+        waits = state_of(job) == "queued"
+        gr.Info(
+            "The run waits for the one that trains now, then goes on from its last checkpoint."
+            if waits
+            else "The run goes on from its last checkpoint."
+        )
 
     view.stop.click(stop, page.run, None, **_PRESSED).then(show, page.run, view.parts, **_QUIET)
     view.resume.click(resume, page.run, None, **_PRESSED).then(show, page.run, view.parts, **_QUIET)

@@ -15,6 +15,7 @@ from components.train.plan import Plan, make_plan, plan_html, problems_html, set
 from components.train.shown import DECIDING
 from studio.data.library import list_datasets
 from studio.errors import ConfigError, StudioError
+from studio.jobs.job import state_of
 from studio.jobs.train import start_run
 from studio.paths import Workspace
 from studio.training.config import RunConfig
@@ -154,7 +155,12 @@ def _connect_start(page: Page, forms: TrainForms, start: gr.Button) -> None:
             first = plan.problems[0]
             raise ConfigError(first.message, first.fix, "config_problem")
         job = start_run(page.workspace, plan.config)
-        gr.Info(f"{job.name} is training. Closing this window does not stop it.", title="Started")
+        if state_of(job) == "queued":
+            gr.Info(f"{job.name} starts by itself when its turn has come.", title="In the queue")
+        else:
+            gr.Info(
+                f"{job.name} is training. Closing this window does not stop it.", title="Started"
+            )
         return job.id, page.go_to("runs")
 
     start.click(

@@ -1,4 +1,5 @@
-"""`train` and `resume`: start or continue a run and follow it to its end.
+"""`train` and `resume`: start or continue a run and follow it to its end, from its place in the
+queue on.
 
 Ctrl-C asks the run to stop and keep what it learned; a second one leaves it in the background.
 """
@@ -14,7 +15,7 @@ from studio.environment.terminal import duration
 from studio.errors import JobError
 from studio.events import Event, EventReader
 from studio.jobs.job import ENDED, Job, State, find_job, state_of
-from studio.jobs.process import request_stop
+from studio.jobs.queue import advance_queue, queue_of, stop_run
 from studio.jobs.train import resume_run, start_run
 from studio.paths import Workspace
 from studio.results.runs import KIND, RunSummary, summarize
@@ -29,7 +30,7 @@ def run_train(options: argparse.Namespace, console: Console) -> int:
     config = read_config_file(Path(options.config).expanduser())
     console.progress("reading model and data ...")
     job = start_run(workspace, config)
-    return _follow_to_end(job, options.background, console, _train_result)
+    return _follow_to_end(workspace, job, options.background, console, _train_result)
 
 
 def run_resume(options: argparse.Namespace, console: Console) -> int:
@@ -39,10 +40,11 @@ def run_resume(options: argparse.Namespace, console: Console) -> int:
     reader = EventReader(job.events_path)
     reader.read()
     resume_run(workspace, job)
-    return _follow_to_end(job, options.background, console, _state_result, reader)
+    return _follow_to_end(workspace, job, options.background, console, _state_result, reader)
 
 
 def _follow_to_end(
+    workspace: Workspace,
     job: Job,
     background: bool,
     console: Console,
@@ -50,11 +52,15 @@ def _follow_to_end(
     reader: EventReader | None = None,
 ) -> int:
     console.note(f"run {job.id}")
+    n_before = _n_before(workspace, job)
+    if n_before:
+        console.note(f"It waits: {n_before} before it. It starts by itself.")
     if background:
-        console.say("It runs in the background. Look at it: python launch.py runs")
+        if not n_before:
+            console.say("It runs in the background. Look at it: python launch.py runs")
         console.result(result(summarize(job)))
         return 0
-    left = not _follow(job, reader or EventReader(job.events_path), console)
+    left = not _follow(workspace, job, reader or EventReader(job.events_path), console)
     run = summarize(job)
     if left:
         console.note(
@@ -71,7 +77,13 @@ def _follow_to_end(
     return 0
 
 
-def _follow(job: Job, reader: EventReader, console: Console) -> bool:
+def _n_before(workspace: Workspace, job: Job) -> int:
+    """Runs that train or wait before this one; 0 where it does not wait."""
+    waiting = [other.id for other in queue_of(workspace)]
+    return waiting.index(job.id) + 1 if job.id in waiting else 0
+
+
+def _follow(workspace: Workspace, job: Job, reader: EventReader, console: Console) -> bool:
     """Show the run until it has ended; False where a second Ctrl-C left it."""
     asked_to_stop = False
     n_steps = summarize(job).n_steps or 0
@@ -83,17 +95,20 @@ def _follow(job: Job, reader: EventReader, console: Console) -> bool:
                 _show(event, n_steps, console)
             if state in ENDED:
                 return True
+            if state == "queued":
+                console.progress("waiting for the run that trains now ...")
+                advance_queue(workspace, wait=False)
             time.sleep(_POLL_SECONDS)
         except KeyboardInterrupt:
             if asked_to_stop:
                 return False
             asked_to_stop = True
-            _ask_to_stop(job, console)
+            _ask_to_stop(workspace, job, console)
 
 
-def _ask_to_stop(job: Job, console: Console) -> None:
+def _ask_to_stop(workspace: Workspace, job: Job, console: Console) -> None:
     try:
-        request_stop(job)
+        stop_run(workspace, job)
     except JobError:
         return  # it has just ended by itself
     console.note(
@@ -125,6 +140,10 @@ def _show(event: Event, n_steps: int, console: Console) -> None:
         console.note(f"step {event['step']}: validation loss {event['eval_loss']:.4f}")
     elif kind == "warning":
         console.note(f"warning [{event['code']}]: {event['message']}\nfix: {event['fix']}")
+    elif kind == "paused":
+        console.note(f"paused after step {event['step']}; python launch.py resume goes on")
+    elif kind == "continued":
+        console.note("goes on")
     elif kind == "resumed":
         console.note(f"continues after step {event['step']}")
 

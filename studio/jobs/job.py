@@ -1,8 +1,9 @@
 """A job is a folder: written once by its creator, then only its worker appends events.
 
-    job.json  config.json  events.jsonl  worker.log  worker.lock  stop.request
+    job.json  config.json  events.jsonl  worker.log  worker.lock
+    start.request  pause.request  stop.request
 
-Nothing stores a state. `state_of` reads it off the facts: the last event, the lock, the request.
+Nothing stores a state. `state_of` reads it off the facts: the last event, the lock, the requests.
 """
 
 import difflib
@@ -17,29 +18,34 @@ from pathlib import Path
 from typing import Any, Literal
 
 from studio.errors import JobError
-from studio.events import Event
+from studio.events import Event, parse_line
 from studio.jobs.lock import is_held
 from studio.jobs.names import ADJECTIVES, ANIMALS
-from studio.paths import Workspace, write_json
+from studio.paths import Workspace, write_json, write_text
 
 State = Literal[
-    "queued", "starting", "running", "stopping", "finished", "stopped", "failed", "lost"
+    "queued", "starting", "running", "paused", "stopping", "finished", "stopped", "failed", "lost"
 ]
 ENDED: tuple[State, ...] = ("finished", "stopped", "failed", "lost")
-ACTIVE: tuple[State, ...] = ("starting", "running", "stopping")
+ACTIVE: tuple[State, ...] = ("starting", "running", "paused", "stopping")
 _END_EVENTS: dict[str, State] = {"finished": "finished", "stopped": "stopped", "failed": "failed"}
 _TAIL_BYTES = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One child process and its folder; `created_at` in seconds since the epoch."""
+    """One child process and its folder; `created_at` in seconds since the epoch.
+
+    `number` counts the jobs of a workspace in the order in which they were made: a clock may be
+    set back, and a job made after another still comes after it.
+    """
 
     id: str
     kind: str
     name: str
     created_at: float
     folder: Path
+    number: int = 0
 
     @property
     def events_path(self) -> Path:
@@ -54,6 +60,15 @@ class Job:
         return self.folder / "worker.lock"
 
     @property
+    def start_path(self) -> Path:
+        """Please start: holds the place in the queue; the worker removes it."""
+        return self.folder / "start.request"
+
+    @property
+    def pause_path(self) -> Path:
+        return self.folder / "pause.request"
+
+    @property
     def stop_path(self) -> Path:
         return self.folder / "stop.request"
 
@@ -62,8 +77,13 @@ class Job:
         return values
 
 
-def create_job(workspace: Workspace, kind: str, name: str, config: dict[str, Any]) -> Job:
-    """A new folder under jobs/ with job.json and config.json; nothing runs yet."""
+def create_job(
+    workspace: Workspace, kind: str, name: str, config: dict[str, Any], place: int | None = None
+) -> Job:
+    """A new folder under jobs/ with job.json and config.json; nothing runs yet.
+
+    With `place` it waits there in the queue from its first moment on.
+    """
     now = datetime.now()
     while True:
         pair = f"{random.choice(ADJECTIVES)}-{random.choice(ANIMALS)}"
@@ -75,15 +95,18 @@ def create_job(workspace: Workspace, kind: str, name: str, config: dict[str, Any
         except FileExistsError:
             continue
     write_json(folder / "config.json", config)
+    if place is not None:
+        write_text(folder / "start.request", f"{place}\n")
     facts = {
         "schema_version": 1,
         "kind": kind,
         "name": name or pair,
+        "number": 1 + max((job.number for job in list_jobs(workspace)), default=0),
         "created_at": round(time.time(), 3),
         "versions": _versions(),
     }
     write_json(folder / "job.json", facts)
-    return _read_job(folder)
+    return read_job(folder)
 
 
 def _versions() -> dict[str, str]:
@@ -96,7 +119,8 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _read_job(folder: Path) -> Job:
+def read_job(folder: Path) -> Job:
+    """The job of a folder that holds a job.json."""
     facts = json.loads((folder / "job.json").read_text("utf-8"))
     return Job(
         id=folder.name,
@@ -104,15 +128,16 @@ def _read_job(folder: Path) -> Job:
         name=facts["name"],
         created_at=facts["created_at"],
         folder=folder,
+        number=facts.get("number", 0),
     )
 
 
 def list_jobs(workspace: Workspace, kind: str | None = None) -> list[Job]:
     """All jobs, newest first. A folder without job.json is not a job (a creation that died)."""
     folders = [path.parent for path in workspace.jobs_dir.glob("*/job.json")]
-    jobs = [_read_job(folder) for folder in folders]
+    jobs = [read_job(folder) for folder in folders]
     chosen = [job for job in jobs if kind is None or job.kind == kind]
-    return sorted(chosen, key=lambda job: job.created_at, reverse=True)
+    return sorted(chosen, key=lambda job: (job.number, job.created_at), reverse=True)
 
 
 def find_job(workspace: Workspace, job_id: str, kind: str | None = None) -> Job:
@@ -145,20 +170,27 @@ def last_event(path: Path) -> Event | None:
         size = file.seek(0, 2)
         file.seek(max(size - _TAIL_BYTES, 0))
         lines = file.read().split(b"\n")[:-1]
-    return json.loads(lines[-1]) if lines else None
+    found = (parse_line(line) for line in reversed(lines))
+    return next((event for event in found if event is not None), None)
 
 
 def state_of(job: Job) -> State:
     """The state as a fold over facts; nothing is stored, so nothing can be stale."""
     held = is_held(job.lock_path)
+    if job.start_path.exists():
+        return "starting" if held else "queued"
     last = last_event(job.events_path)
-    if last and last["event"] in _END_EVENTS:
-        return _END_EVENTS[last["event"]]
+    name = last["event"] if last else ""
+    if name in _END_EVENTS:
+        return _END_EVENTS[name]
     if not held:
-        return "lost" if last else "queued"
+        # A log without an event: the worker died at once, or the events went with the power.
+        return "lost" if last or job.log_path.exists() else "queued"
     if job.stop_path.exists():
         return "stopping"
-    return "starting" if last is None or last["event"] in ("started", "phase") else "running"
+    if name == "paused":
+        return "paused"
+    return "starting" if name in ("", "started", "phase") else "running"
 
 
 def log_tail(job: Job, n_lines: int = 40) -> str:

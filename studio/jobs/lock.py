@@ -29,7 +29,8 @@ def is_held(path: Path) -> bool:
     """Whether a process holds `path`. Probes with a shared lock, so that readers do not collide."""
     if not path.exists():
         return False
-    with path.open("a") as file:
+    # Opened for reading: a workspace on a read-only disk can still be looked at.
+    with path.open("rb") as file:
         try:
             portalocker.lock(file, LockFlags.SHARED | LockFlags.NON_BLOCKING)
         except portalocker.LockException:

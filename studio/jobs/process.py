@@ -1,4 +1,4 @@
-"""Start, stop and end a job's worker: a child process that outlives the screen.
+"""Start, pause, stop and end a job's worker: a child process that outlives the screen.
 
 The worker is its own session, so closing the studio, or Ctrl-C in its terminal, does not reach
 it. Whoever looks at the folder later finds it still running.
@@ -9,29 +9,46 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 from studio.errors import JobError
-from studio.jobs.job import ACTIVE, Job, State, log_tail, state_of
-from studio.paths import PROJECT_DIR
+from studio.jobs.job import ACTIVE, ENDED, Job, State, log_tail, state_of
+from studio.paths import PROJECT_DIR, Workspace
 
+# How a worker's process ends that found its job, or the device, in another's hands.
+ALREADY_RUNNING = 3
+DEVICE_BUSY = 4
 _START_SECONDS = 30.0
+
+
+def device_lock(workspace: Workspace) -> Path:
+    """Held by a training worker while it lives: one device trains one model at a time."""
+    return workspace.root / "device.lock"
 
 
 def start_worker(job: Job) -> None:
     """Start (or start again) the job's worker; returns once it holds the lock and has said so.
 
+    A run that finds the device busy keeps waiting in the queue.
     Raises: JobError when it already runs or dies before its first event.
     """
     if state_of(job) in ACTIVE:
         raise JobError(
             f"'{job.name}' is already running.", "Open it on the Runs tab.", "job_running"
         )
-    job.stop_path.unlink(missing_ok=True)
-    before = job.events_path.stat().st_size if job.events_path.exists() else 0
+    for request in (job.stop_path, job.pause_path):
+        request.unlink(missing_ok=True)
+    job.start_path.touch()
     process = _spawn(job)
     deadline = time.monotonic() + _START_SECONDS
-    while not job.events_path.exists() or job.events_path.stat().st_size <= before:
-        if process.poll() is not None or time.monotonic() > deadline:
+    while job.start_path.exists():
+        status = process.poll()
+        if status in (ALREADY_RUNNING, DEVICE_BUSY):
+            return
+        if (status is not None or time.monotonic() > deadline) and job.start_path.exists():
+            process.kill()
+            process.wait()
+            job.start_path.unlink(missing_ok=True)
             raise JobError(
                 f"The worker of '{job.name}' did not start.",
                 f"The end of its log: {log_tail(job, 5) or '(empty)'}",
@@ -78,9 +95,32 @@ def request_stop(job: Job) -> None:
     job.stop_path.touch()
 
 
+def pause_run(job: Job) -> None:
+    """Ask a run to hold still after its current step, its memory kept.
+
+    Raises: JobError where nothing runs.
+    """
+    if state_of(job) not in ("starting", "running", "paused"):
+        raise JobError(
+            f"'{job.name}' is not running.", "There is nothing to pause.", "job_not_running"
+        )
+    job.pause_path.touch()
+
+
+def continue_run(job: Job) -> None:
+    """Let a paused run go on. Raises: JobError where none is paused."""
+    if state_of(job) != "paused" and not job.pause_path.exists():
+        raise JobError(
+            f"'{job.name}' is {state_of(job)}, not paused.",
+            "Look at it on the Runs tab.",
+            "job_not_paused",
+        )
+    job.pause_path.unlink(missing_ok=True)
+
+
 def wait_until_ended(job: Job, timeout_seconds: float = float("inf")) -> State:
     """Block until the job has ended; gives its state then (or the current one at the timeout)."""
     deadline = time.monotonic() + timeout_seconds
-    while (state := state_of(job)) in ACTIVE and time.monotonic() < deadline:
+    while (state := state_of(job)) not in ENDED and time.monotonic() < deadline:
         time.sleep(0.1)
     return state

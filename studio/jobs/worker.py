@@ -1,4 +1,4 @@
-"""The worker's entry: hold the lock, do the job's work, say how it ended.
+"""The worker's entry: hold the lock, do the job's work, say how it ended, let the next one start.
 
 Started as `python -m studio.jobs.worker FOLDER`. The one place, beside the screen's handler,
 that catches every exception: whatever happens becomes a `failed` event with its fix.
@@ -9,17 +9,18 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import IO
 
 from studio.errors import JobError, StudioError
 from studio.events import EventWriter
 from studio.jobs.job import Job, find_job
 from studio.jobs.lock import hold
+from studio.jobs.process import ALREADY_RUNNING, DEVICE_BUSY, device_lock
+from studio.jobs.queue import KIND as TRAIN
+from studio.jobs.queue import advance_queue
 from studio.paths import Workspace
 
-ALREADY_RUNNING = 3
 _LOCK_SECONDS = 2.0
 
 
@@ -38,49 +39,66 @@ def main(folder: Path) -> int:
     """Run the job in `folder`; the exit status is 0 when it finished or stopped as asked."""
     workspace = Workspace(folder.parent.parent)
     job = find_job(workspace, folder.name)
-    with _hold_patiently(job.lock_path) as lock:
-        if lock is None:
-            return ALREADY_RUNNING
-        events = EventWriter(job.events_path)
-        events.write("started", pid=os.getpid())
-        try:
-            summary = _work(job, workspace, events)
-            events.write("finished", **summary)
-        except StopRequested as stop:
-            events.write("stopped", **stop.values)
-        except StudioError as error:
-            events.write("failed", message=error.message, fix=error.fix, code=error.code)
-            return 1
-        except Exception as error:
-            traceback.print_exc()
-            events.write(
-                "failed",
-                message=f"{type(error).__name__}: {error}",
-                fix="The worker's log has the details.",
-                code="unexpected",
-            )
-            return 1
-        finally:
-            events.close()
+    environment = dict(os.environ)
+    with _hold_patiently(job.lock_path) as mine, _hold_device(job, workspace) as device:
+        if not mine or not device:
+            return DEVICE_BUSY if mine else ALREADY_RUNNING
+        status = _run(job, workspace)
+    if job.kind == TRAIN:
+        # The libraries leave variables of this run there; the next one starts as if by hand.
+        os.environ.clear()
+        os.environ.update(environment)
+        advance_queue(workspace)
+    return status
+
+
+def _run(job: Job, workspace: Workspace) -> int:
+    events = EventWriter(job.events_path)
+    events.write("started", pid=os.getpid())
+    # In this order: killed in between, the run starts again.
+    job.start_path.unlink(missing_ok=True)
+    try:
+        summary = _work(job, workspace, events)
+        events.write("finished", **summary)
+    except StopRequested as stop:
+        events.write("stopped", **stop.values)
+    except StudioError as error:
+        events.write("failed", message=error.message, fix=error.fix, code=error.code)
+        return 1
+    except Exception as error:
+        traceback.print_exc()
+        events.write(
+            "failed",
+            message=f"{type(error).__name__}: {error}",
+            fix="The worker's log has the details.",
+            code="unexpected",
+        )
+        return 1
+    finally:
+        events.close()
     return 0
 
 
+def _hold_device(job: Job, workspace: Workspace) -> AbstractContextManager[bool]:
+    return _hold_patiently(device_lock(workspace)) if job.kind == TRAIN else nullcontext(True)
+
+
 @contextmanager
-def _hold_patiently(path: Path) -> Iterator[IO[str] | None]:
+def _hold_patiently(path: Path) -> Iterator[bool]:
     # A reader that asks for the state holds the lock for a moment; only another worker keeps it.
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         with ExitStack() as stack:
-            lock = stack.enter_context(hold(path))
-            if lock is not None or time.monotonic() > deadline:
-                yield lock
+            held = stack.enter_context(hold(path)) is not None
+            if held or time.monotonic() > deadline:
+                yield held
                 return
         time.sleep(0.01)
 
 
 def _work(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, object]:
     """What the kind of job asks for; gives the values of its `finished` event."""
-    if job.kind == "train":
+    if job.kind == TRAIN:
         from studio.engine.training.entry import run_training  # noqa: PLC0415  (torch)
 
         return run_training(job, workspace, events)

@@ -4,7 +4,6 @@ In: a workspace or a job. Out: frozen values for the Runs tab and the command li
 not parsed one by one: only the first and last ten count, so 200 long runs list in a moment.
 """
 
-import json
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from studio.events import Event
+from studio.events import Event, EventReader, parse_line
 from studio.jobs.job import ACTIVE, Job, State, list_jobs, state_of
 from studio.paths import Workspace
 from studio.training.result_folder import ADAPTER, adapter_kind
@@ -163,9 +162,9 @@ class _Tally:
         return self.last[-1].get(name) if self.last else None
 
     def add_steps(self, lines: list[bytes]) -> None:
-        for line in lines[: max(_MEAN_STEPS - len(self.first), 0)]:
-            self.first.append(json.loads(line))
-        self.last.extend(json.loads(line) for line in lines[-_MEAN_STEPS:])
+        n_missing = max(_MEAN_STEPS - len(self.first), 0)
+        self.first += _parsed(lines[:n_missing])
+        self.last.extend(_parsed(lines[-_MEAN_STEPS:]))
 
     def add(self, event: Event) -> None:
         kind = event["event"]
@@ -193,32 +192,33 @@ class _TallyReader:
     """Follows one event file; an append-only file never has to be read twice."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
+        self._reader = EventReader(path)
         self._tally = _Tally()
         self._lock = threading.Lock()
 
     def read(self) -> _Tally:
         with self._lock:
-            if self._path.exists():
-                self._read_on()
+            self._read_on()
             return self._tally.snapshot()
 
     def _read_on(self) -> None:
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            content = file.read()
-        end = content.rfind(b"\n") + 1
-        self._offset += end
+        before = self._reader.offset
+        lines = self._reader.read_lines()
+        if self._reader.offset < before:
+            self._tally = _Tally()
         steps: list[bytes] = []
-        for line in content[:end].splitlines():
+        for line in lines:
             if line.startswith(_STEP_LINE):
                 steps.append(line)
-            elif line.strip():
+            elif event := parse_line(line):
                 self._tally.add_steps(steps)
                 steps = []
-                self._tally.add(json.loads(line))
+                self._tally.add(event)
         self._tally.add_steps(steps)
+
+
+def _parsed(lines: list[bytes]) -> list[Event]:
+    return [event for event in map(parse_line, lines) if event is not None]
 
 
 @lru_cache(maxsize=1024)

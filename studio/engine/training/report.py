@@ -23,6 +23,7 @@ from studio.paths import write_json
 
 MEAN_STEPS = 10
 PACE_STEPS = 51
+PAUSE_LOOK_SECONDS = 0.2
 # Sum over what was looked at, and how much that was: a figure's mean is their quotient.
 Figures = dict[str, tuple[float, float]]
 
@@ -73,11 +74,14 @@ class Progress:
 class Reporter(TrainerCallback):
     """Appends events, seals checkpoints, and asks the Trainer to stop when a person did."""
 
-    def __init__(self, events: EventWriter, stop_path: Path, started: float) -> None:
+    def __init__(
+        self, events: EventWriter, stop_path: Path, pause_path: Path, started: float
+    ) -> None:
         self.progress = Progress()
         self.stopped = False
         self._events = events
         self._stop_path = stop_path
+        self._pause_path = pause_path
         self._started = started
         self._recent: deque[tuple[int, float]] = deque(maxlen=MEAN_STEPS)
         self._step_began = 0.0
@@ -133,10 +137,24 @@ class Reporter(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
+        self._hold_still(state.global_step)
         self._step_began = time.monotonic()
         if not self._ends:
             self._ends.append(self._step_began)
         self._tokens_before = self.progress.n_tokens
+
+    def _hold_still(self, step: int) -> None:
+        """Wait while a pause is asked for, memory kept; that time counts in no measure."""
+        if not self._pause_path.exists() or self.stop_requested:
+            return
+        began = time.monotonic()
+        self._events.write("paused", step=step, elapsed_seconds=round(self.elapsed_seconds, 3))
+        while self._pause_path.exists() and not self.stop_requested:
+            time.sleep(PAUSE_LOOK_SECONDS)
+        paused = time.monotonic() - began
+        self._started += paused
+        self._ends = deque((end + paused for end in self._ends), maxlen=PACE_STEPS)
+        self._events.write("continued", step=step, paused_seconds=round(paused, 3))
 
     def on_step_end(
         self,

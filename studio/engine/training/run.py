@@ -46,7 +46,7 @@ class Training:
         self.folder = folder
         self.events = events
         self.facts: ModelFacts = read_facts(folder)
-        self.reporter = Reporter(events, job.stop_path, started)
+        self.reporter = Reporter(events, job.stop_path, job.pause_path, started)
         self.device = pick_device()
         hardware = look()
         if self.device == "cpu":
