@@ -73,7 +73,15 @@ class Job:
         return self.folder / "stop.request"
 
     def config(self) -> dict[str, Any]:
-        values: dict[str, Any] = json.loads((self.folder / "config.json").read_text("utf-8"))
+        """The settings. Raises: JobError (job_damaged) where they are gone or cut."""
+        try:
+            values: dict[str, Any] = json.loads((self.folder / "config.json").read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise JobError(
+                f"The settings of '{self.name}' (config.json) are gone or damaged.",
+                "Delete it, and start a new one with settings of your own.",
+                "job_damaged",
+            ) from error
         return values
 
 
@@ -132,11 +140,17 @@ def read_job(folder: Path) -> Job:
     )
 
 
+def _job_or_none(folder: Path) -> Job | None:
+    try:
+        return read_job(folder)
+    except (OSError, ValueError, KeyError):  # deleted in this moment, or not written by a studio
+        return None
+
+
 def list_jobs(workspace: Workspace, kind: str | None = None) -> list[Job]:
     """All jobs, newest first. A folder without job.json is not a job (a creation that died)."""
-    folders = [path.parent for path in workspace.jobs_dir.glob("*/job.json")]
-    jobs = [read_job(folder) for folder in folders]
-    chosen = [job for job in jobs if kind is None or job.kind == kind]
+    jobs = [_job_or_none(path.parent) for path in workspace.jobs_dir.glob("*/job.json")]
+    chosen = [job for job in jobs if job is not None and kind in (None, job.kind)]
     return sorted(chosen, key=lambda job: (job.number, job.created_at), reverse=True)
 
 
@@ -164,7 +178,7 @@ def delete_job(job: Job) -> None:
 
 def last_event(path: Path) -> Event | None:
     """The last finished line of an event file, read from its end."""
-    if not path.exists():
+    if not path.is_file():
         return None
     with path.open("rb") as file:
         size = file.seek(0, 2)

@@ -24,7 +24,7 @@ def queue_of(workspace: Workspace) -> list[Job]:
     for request in workspace.jobs_dir.glob("*/start.request"):
         try:
             job, place = read_job(request.parent), _place(request)
-        except FileNotFoundError:  # it was started or removed in this moment
+        except (OSError, ValueError, KeyError):  # it was started or removed in this moment
             continue
         if job.kind == KIND and not is_held(job.lock_path):
             waiting.append((place, job.number, job.id, job))

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from studio.errors import JobError
 from studio.events import Event, EventReader, parse_line
 from studio.jobs.job import ACTIVE, Job, State, list_jobs, state_of
 from studio.paths import Workspace
@@ -70,7 +71,7 @@ def summarize(job: Job) -> RunSummary:
     # The state first: a run that ends in between then shows as running with its last values.
     state = state_of(job)
     tally = _tally_of(job.events_path).read()
-    config = job.config()
+    config = _config(job)
     ended = tally.ended
     adapter = job.folder / ADAPTER
     return RunSummary(
@@ -98,6 +99,14 @@ def summarize(job: Job) -> RunSummary:
         adapter=adapter if adapter_kind(adapter) else None,
         error=_error(state, ended),
     )
+
+
+def _config(job: Job) -> dict[str, Any]:
+    """The settings; {} where they are gone: the run itself says so once it is started."""
+    try:
+        return job.config()
+    except JobError:
+        return {}
 
 
 def _error(state: State, ended: Event) -> RunError | None:

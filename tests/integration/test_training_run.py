@@ -158,9 +158,6 @@ def test_a_stop_request_reaches_the_worker_which_keeps_the_adapter(
     run_config: RunConfig, workspace: Workspace
 ) -> None:
     job = start_run(workspace, with_training(run_config, num_train_epochs=500.0))
-    with pytest.raises(JobError) as caught:
-        start_run(workspace, run_config)
-    assert caught.value.code == "device_busy"
     wait_for_step(job, 2)
     request_stop(job)
     assert wait_until_ended(job, 300) == "stopped", log_of(job)

@@ -13,6 +13,7 @@ from studio.cli.config_file import read_config_file
 from studio.cli.console import Console
 from studio.cli.parser import build_parser
 from studio.errors import ConfigError, StudioError
+from studio.events import EventWriter
 from studio.jobs.job import create_job
 from studio.jobs.sampling import Sampling
 from studio.paths import PROJECT_DIR, Workspace
@@ -161,6 +162,7 @@ def test_a_run_that_does_not_run_cannot_be_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = create_job(Workspace.open(tmp_path), "train", "owl", to_dict(RunConfig()))
+    EventWriter(job.events_path).write("finished")
     assert main(["stop", job.id, "--workspace", str(tmp_path)]) == 1
     assert "error [job_not_running]" in capsys.readouterr().err
 
