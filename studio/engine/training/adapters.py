@@ -1,28 +1,31 @@
 """A fresh adapter beside a base model: settings → peft's config → a model that trains it."""
 
-from collections.abc import Sequence
-
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel, get_peft_model
+from torch import nn
 from transformers import PreTrainedModel
 
+from studio.engine.training.peft_configs import peft_config
+from studio.models.facts import ModelFacts
 from studio.training.adapter import AdapterSettings
 
-_LORA = ("r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora")
-
-
-def peft_config(settings: AdapterSettings, linear_names: Sequence[str]) -> LoraConfig:
-    """peft's config; without `target_modules` in `settings` all of `linear_names` are targets."""
-    return LoraConfig(
-        task_type="CAUSAL_LM",
-        target_modules=sorted(settings.target_modules or linear_names),
-        **{name: getattr(settings, name) for name in _LORA},
-    )
+# Learned keys and values of size 1 would drown what the model has read.
+_PREFIX_STD = 0.02
 
 
 def attach_adapter(
-    model: PreTrainedModel, settings: AdapterSettings, linear_names: Sequence[str], seed: int
+    model: PreTrainedModel, settings: AdapterSettings, facts: ModelFacts, seed: int, n_steps: int = 1
 ) -> PeftModel:
-    """A fresh adapter beside every target: A random from `seed`, B zero, both FP32."""
+    """A fresh adapter of any kind, in FP32, random from `seed`; it changes nothing yet, except
+    for prompts. Start values that come from weights or data are set later (`starts.py`)."""
     torch.manual_seed(seed)
-    return get_peft_model(model, peft_config(settings, linear_names))
+    tuned = get_peft_model(model, peft_config(settings, facts, seed, n_steps))
+    if settings.kind == "prefix":
+        nn.init.normal_(tuned.prompt_encoder["default"].embedding.weight, std=_PREFIX_STD)
+    for name, weight in tuned.named_parameters():
+        if settings.kind == "lora" and settings.freeze_a and ".lora_A." in name:
+            weight.requires_grad_(False)
+        # What is trained beside the adapter (a head, biases) came in the base's number format.
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    return tuned
