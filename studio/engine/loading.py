@@ -17,11 +17,13 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
+from studio.engine.quantized import Bits
 from studio.engine.trained_weights import TrainedWeights, load_trained
 from studio.errors import ModelError
 from studio.models.facts import read_facts
 from studio.training.result_folder import adapter_kind, missing_file
 
+WHOLE_BITS = Bits()
 # Above this relative error a fast mode is not FP32 any more; FP32 itself has about 2e-7 here.
 MATMUL_ERROR_LIMIT = 1e-5
 
@@ -72,18 +74,25 @@ def autocast(precision: str, device: str) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def load_base(folder: Path, precision: str = "fp32", device: str | None = None) -> PreTrainedModel:
+def load_base(
+    folder: Path, precision: str = "fp32", device: str | None = None, bits: Bits = WHOLE_BITS
+) -> PreTrainedModel:
     """The causal language model of `folder`, in eval mode, without gradients.
 
     precision "fp32": every weight in FP32. "bf16": the linear layers in BF16, the rest in FP32,
     to be called inside `autocast`; this equals FP32 weights under autocast, in half the memory.
+    `bits`: the blocks' linear layers in 4 or 8 bits instead.
 
     Raises: ModelError when the weights are missing, cut or pickles, or the architecture is
     unknown to transformers.
     """
     facts = read_facts(folder)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    dtype = torch.float32 if precision == "fp32" else "auto"
+    device = device or pick_device()
+    quantization = bits.config(precision)
+    # What is not in bits is small and stays exact; else transformers would round the whole model.
+    dtype = torch.float32 if precision == "fp32" or quantization else "auto"
+    in_bits = {"quantization_config": quantization, "device_map": {"": device}}
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             str(folder),
@@ -91,6 +100,7 @@ def load_base(folder: Path, precision: str = "fp32", device: str | None = None) 
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
+            **(in_bits if quantization else {}),
         )
     except (ValueError, ImportError) as error:
         raise ModelError(
@@ -103,7 +113,8 @@ def load_base(folder: Path, precision: str = "fp32", device: str | None = None) 
     if precision == "bf16":
         keep_linear_in_bf16(model)
     model.eval()  # type: ignore[no-untyped-call]
-    model.to(device or pick_device())  # type: ignore[arg-type]
+    if quantization is None:
+        model.to(device)  # type: ignore[arg-type]
     return model
 
 
@@ -114,7 +125,7 @@ def keep_linear_in_bf16(model: PreTrainedModel) -> None:
         own = list(module.parameters(recurse=False))
         linear = isinstance(module, nn.Linear | Conv1D)
         for parameter in own:
-            if parameter.requires_grad:
+            if parameter.requires_grad or not parameter.is_floating_point():
                 continue
             # A head tied to the embedding stays FP32: the residual stream starts from it.
             if linear and id(parameter) not in tied:

@@ -151,6 +151,11 @@ class AdapterSettings:
         return self.lora_alpha / (math.sqrt(self.r) if self.use_rslora else self.r)
 
     @property
+    def uses_eva(self) -> bool:
+        """Whether the start values come from the data."""
+        return self.kind == "lora" and self.init_lora_weights == "eva"
+
+    @property
     def trains_base(self) -> bool:
         """Whether the model's own weights are trained, with no adapter beside them."""
         return self.kind in WHOLE

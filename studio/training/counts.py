@@ -62,8 +62,10 @@ def adalora_start_rank(r: int) -> int:
 
 
 def module_weights(name: str, facts: ModelFacts) -> list[str]:
-    """The weights of all modules whose name ends with `name`, as peft finds modules_to_save."""
-    return [weight for weight in facts.shapes if re.match(rf"(.*\.)?{re.escape(name)}\.", weight)]
+    """The weights of all modules that modules_to_save finds by `name`."""
+    # peft takes whatever ends like it: "norm" finds post_attention_layernorm, too.
+    inside = re.compile(rf".*{re.escape(name)}\..+")
+    return [weight for weight in facts.shapes if inside.fullmatch(weight)]
 
 
 def _extra_weights(

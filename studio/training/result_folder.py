@@ -11,6 +11,9 @@ PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = "adapter_model.safetensors"
 TRAINED_FACTS = "trained_weights.json"
 TRAINED_WEIGHTS = "trained_weights.safetensors"
+# Of checkpoints alone: what training goes on from, and the settings that it was made by.
+TRAINING_STATE = "training_state.safetensors"
+ADAPTER_SETTINGS = "adapter_settings.json"
 AdapterKind = Literal["peft", "weights"]
 _FILES: dict[AdapterKind, tuple[str, str]] = {
     "peft": (PEFT_CONFIG, PEFT_WEIGHTS),

@@ -180,7 +180,7 @@ def test_a_fresh_adapter_changes_nothing(
     with torch.no_grad():
         expected = base(ids).logits
         settings = replace(ADAPTER, use_rslora=use_rslora)
-        model = attach_adapter(base, settings, read_facts(folder).linear_names, seed=1)
+        model = attach_adapter(base, settings, read_facts(folder), seed=1)
         assert torch.equal(model(ids).logits, expected)
 
 
@@ -188,8 +188,10 @@ def test_a_fresh_adapter_changes_nothing(
 def test_scaling_is_alpha_over_r_or_its_root(
     llama_folder: Path, use_rslora: bool, scaling: float
 ) -> None:
-    settings = AdapterSettings(r=16, lora_alpha=32, use_rslora=use_rslora)
-    model = attach_adapter(load_base(llama_folder), settings, ["q_proj"], seed=1)
+    settings = AdapterSettings(
+        r=16, lora_alpha=32, use_rslora=use_rslora, target_modules=("q_proj",)
+    )
+    model = attach_adapter(load_base(llama_folder), settings, read_facts(llama_folder), seed=1)
     layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
     factors = {layer.scaling["default"] for layer in layers}
     assert factors == {scaling} == {settings.scaling}
@@ -199,8 +201,8 @@ def test_a_saved_adapter_loads_back_onto_a_fresh_base(
     llama_folder: Path, examples: list[Example], tmp_path: Path
 ) -> None:
     ids = torch.tensor([examples[0].input_ids])
-    names = read_facts(llama_folder).linear_names
-    model = attach_adapter(load_base(llama_folder), ADAPTER, names, seed=1).eval()
+    facts = read_facts(llama_folder)
+    model = attach_adapter(load_base(llama_folder), ADAPTER, facts, seed=1).eval()
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight)
@@ -220,9 +222,9 @@ def test_a_folder_without_an_adapter_and_one_of_another_model_are_refused(
     with pytest.raises(ModelError) as caught:
         load_tuned(load_base(llama_folder), tmp_path)
     assert caught.value.code == "adapter_missing"
-    names = read_facts(gpt2_folder).linear_names
+    facts = read_facts(gpt2_folder)
     save_adapter(
-        attach_adapter(load_base(gpt2_folder), ADAPTER, names, seed=1),
+        attach_adapter(load_base(gpt2_folder), ADAPTER, facts, seed=1),
         tmp_path / "adapter",
         gpt2_folder,
         "",

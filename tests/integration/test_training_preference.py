@@ -72,8 +72,8 @@ def as_old_trl(pairs: Sequence[PreferenceExample]) -> list[dict[str, Any]]:
 
 
 def fresh_model(folder: Path, config: RunConfig) -> Any:
-    names = read_facts(folder).linear_names
-    return attach_adapter(load_base(folder), config.adapter, names, config.training.seed)
+    facts = read_facts(folder)
+    return attach_adapter(load_base(folder), config.adapter, facts, config.training.seed)
 
 
 @pytest.mark.parametrize(

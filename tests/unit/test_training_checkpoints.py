@@ -13,9 +13,9 @@ from studio.engine.training.checkpoints import (
     rotate,
     seal,
 )
-from studio.training.result_folder import result_files
+from studio.training.result_folder import TRAINING_STATE, result_files
 
-ALL = (*REQUIRED, *result_files(trains_base=False))
+ALL = (*REQUIRED, *result_files(trains_base=False), TRAINING_STATE)
 
 
 def make(folder: Path, step: int, sealed: bool = True) -> Path:

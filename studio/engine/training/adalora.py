@@ -5,10 +5,10 @@ it is called at the right moments and its memory is kept for a resumed run.
 """
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import torch
-from peft import AdaLoraModel, LoraConfig, PeftModel
+from peft import AdaLoraConfig, AdaLoraModel, LoraConfig, PeftModel
 from peft.tuners.adalora import AdaLoraLayer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -43,8 +43,7 @@ def penalty(model: PeftModel) -> torch.Tensor:
         for matrix in (layer.lora_A[ADAPTER_NAME], layer.lora_B[ADAPTER_NAME].T):
             product = matrix @ matrix.T
             parts.append(torch.norm(product - torch.eye(len(product), device=product.device)))
-    weight: float = model.peft_config[ADAPTER_NAME].orth_reg_weight
-    return weight * torch.stack(parts).mean()
+    return _settings(model).orth_reg_weight * torch.stack(parts).mean()
 
 
 def memory_of(model: PeftModel) -> tuple[dict[str, torch.Tensor], str]:
@@ -55,7 +54,7 @@ def memory_of(model: PeftModel) -> tuple[dict[str, torch.Tensor], str]:
         for part in _MEMORY
         for name, values in getattr(allocator, part).items()
     }
-    return tensors, json.dumps(model.peft_config[ADAPTER_NAME].rank_pattern)
+    return tensors, json.dumps(_settings(model).rank_pattern)
 
 
 def remember(model: PeftModel, tensors: dict[str, torch.Tensor], ranks: str) -> None:
@@ -65,7 +64,7 @@ def remember(model: PeftModel, tensors: dict[str, torch.Tensor], ranks: str) -> 
     for name, values in tensors.items():
         part, _, weight = name.partition(":")
         getattr(allocator, part)[weight] = values.to(device)
-    model.peft_config[ADAPTER_NAME].rank_pattern = json.loads(ranks)
+    _settings(model).rank_pattern = json.loads(ranks)
 
 
 def as_lora(model: PeftModel) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
@@ -73,7 +72,7 @@ def as_lora(model: PeftModel) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
 
     W + s / r0 B E A: where E is zero a direction is left out, else it goes into A.
     """
-    settings = model.peft_config[ADAPTER_NAME]
+    settings = _settings(model)
     tensors: dict[str, torch.Tensor] = {}
     ranks: dict[str, int] = {}
     for name, layer in _layers(model).items():
@@ -101,6 +100,10 @@ def as_lora(model: PeftModel) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
         fan_in_fan_out=settings.fan_in_fan_out,
     )
     return config, tensors
+
+
+def _settings(model: PeftModel) -> AdaLoraConfig:
+    return cast(AdaLoraConfig, model.peft_config[ADAPTER_NAME])
 
 
 def _layers(model: PeftModel) -> dict[str, Any]:

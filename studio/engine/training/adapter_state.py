@@ -11,11 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from studio.engine.training import adalora
-from studio.errors import JobError
-from studio.paths import write_json
-from studio.settings import knobs, read_json, to_dict
-from studio.training.adapter import AdapterSettings
-from studio.training.result_folder import ADAPTER_SETTINGS, TRAINING_STATE
+from studio.training.result_folder import TRAINING_STATE
 
 _RANKS = "ranks"
 
@@ -48,8 +44,3 @@ def load_state(model: PeftModel, folder: Path) -> None:
                 memory[name] = file.get_tensor(name)
         if adalora.is_adalora(model):
             adalora.remember(model, memory, file.metadata()[_RANKS])
-
-
-def save_settings(settings: AdapterSettings, folder: Path) -> None:
-    """Write what the checkpoint's adapter, or trained weights, are made by."""
-    write_json(folder / ADAPTER_SETTINGS, to_dict(settings))

@@ -1,7 +1,9 @@
 """A fresh adapter beside a base model: settings → peft's config → a model that trains it."""
 
+from typing import cast
+
 import torch
-from peft import PeftModel, get_peft_model
+from peft import PeftModel, PrefixEncoder, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -14,14 +16,19 @@ _PREFIX_STD = 0.02
 
 
 def attach_adapter(
-    model: PreTrainedModel, settings: AdapterSettings, facts: ModelFacts, seed: int, n_steps: int = 1
+    model: PreTrainedModel,
+    settings: AdapterSettings,
+    facts: ModelFacts,
+    seed: int,
+    n_steps: int = 1,
 ) -> PeftModel:
     """A fresh adapter of any kind, in FP32, random from `seed`; it changes nothing yet, except
     for prompts. Start values that come from weights or data are set later (`starts.py`)."""
     torch.manual_seed(seed)
     tuned = get_peft_model(model, peft_config(settings, facts, seed, n_steps))
     if settings.kind == "prefix":
-        nn.init.normal_(tuned.prompt_encoder["default"].embedding.weight, std=_PREFIX_STD)
+        encoder = cast(PrefixEncoder, tuned.prompt_encoder["default"])
+        nn.init.normal_(encoder.embedding.weight, std=_PREFIX_STD)
     for name, weight in tuned.named_parameters():
         if settings.kind == "lora" and settings.freeze_a and ".lora_A." in name:
             weight.requires_grad_(False)

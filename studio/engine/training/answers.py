@@ -87,6 +87,8 @@ class Reference:
         adapter = config.adapter
         self._first: list[tuple[nn.Parameter, torch.Tensor]] = []
         fresh = not config.start_adapter and adapter.init_lora_weights in _CHANGES_NOTHING
+        # Switching the adapter off leaves biases as they were trained.
+        fresh = fresh and adapter.bias == "none"
         if adapter.trains_base or not fresh:
             self._first = [
                 (weight, weight.detach().clone())

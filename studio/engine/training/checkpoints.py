@@ -9,9 +9,17 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from studio.errors import JobError
 from studio.models.hashes import sha256_of
 from studio.paths import write_json, write_text
-from studio.training.result_folder import TRAINED_FACTS, result_files
+from studio.settings import to_dict
+from studio.training.adapter import AdapterSettings
+from studio.training.result_folder import (
+    ADAPTER_SETTINGS,
+    TRAINED_FACTS,
+    TRAINING_STATE,
+    result_files,
+)
 
 MANIFEST = "manifest.json"
 COMPLETE = "COMPLETE"
@@ -23,6 +31,7 @@ REQUIRED = (
     "rng_state.pth",
     "trainer_state.json",
     PROGRESS,
+    ADAPTER_SETTINGS,
 )
 
 
@@ -62,8 +71,11 @@ def damage_of(checkpoint: Path) -> str:
     if mark.read_text("utf-8").strip() != sha256_of(manifest):
         return f"{MANIFEST} was changed"
     files = json.loads(manifest.read_text("utf-8"))["files"]
-    results = result_files(trains_base=TRAINED_FACTS in files)
-    for name in sorted({*files, *REQUIRED, *results}):
+    trains_base = TRAINED_FACTS in files
+    needed = {*files, *REQUIRED, *result_files(trains_base)}
+    if not trains_base:
+        needed.add(TRAINING_STATE)
+    for name in sorted(needed):
         path = checkpoint / name
         if name not in files or not path.is_file():
             return f"{name} is missing"
@@ -72,6 +84,19 @@ def damage_of(checkpoint: Path) -> str:
         if sha256_of(path) != files[name]["sha256"]:
             return f"{name} was changed"
     return ""
+
+
+def compare(checkpoint: Path, settings: AdapterSettings) -> None:
+    """Raises: JobError when what the checkpoint holds was trained with other settings."""
+    saved = json.loads((checkpoint / ADAPTER_SETTINGS).read_text("utf-8"))
+    for name, now in to_dict(settings).items():
+        if saved.get(name) != now:
+            raise JobError(
+                f"{checkpoint.name} was trained with {name} {saved.get(name)}; this run's settings "
+                f"say {now}.",
+                "Start a new run with these settings; this one cannot be resumed.",
+                "checkpoint_mismatch",
+            )
 
 
 def newest_complete(folder: Path) -> tuple[Path | None, list[Damage]]:

@@ -11,17 +11,25 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from peft import PeftModel
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from studio.engine.loading import autocast
 from studio.engine.trained_weights import TrainedWeights
+from studio.engine.training.adalora import is_adalora, penalty
+from studio.engine.training.adapter_state import load_state, save_state
 from studio.engine.training.batches import Batch, Collator, EpochBatches, EpochLoader
 from studio.engine.training.passes import Passes
 from studio.engine.training.report import Figures, Reporter, add_figures, means_of
 from studio.engine.training.rows import Rows
+from studio.engine.training.saving import write_result
+from studio.engine.training.starts import Start
+from studio.paths import write_json
+from studio.settings import to_dict
 from studio.training.config import RunConfig, TrainSettings
+from studio.training.result_folder import ADAPTER_SETTINGS
 
 _SCHEDULES = {
     "linear": "linear",
@@ -91,6 +99,9 @@ class WatchedTrainer(Trainer):
     `settle` must be called before `train`.
     """
 
+    # Start values of the adapter, where what is saved depends on them (see `starts.py`).
+    start: Start = {}
+
     def settle(
         self, reporter: Reporter, collate: Collator, config: RunConfig, precision: str
     ) -> None:
@@ -150,24 +161,28 @@ class WatchedTrainer(Trainer):
             return loss.detach(), figures
 
         loss, figures = self.passes.run(rows, learn, model)
+        if is_adalora(model):
+            penalty(cast(PeftModel, model)).backward()  # type: ignore[no-untyped-call]
         self.reporter.add_step(sum(row.n_tokens for row in rows), figures)
         if not bool(torch.isfinite(loss)):
             raise self.reporter.diverged("loss", self.state.global_step + 1)
         return loss
 
-    # Of adapters the Trainer knows what to save and load; of trained weights it would save all.
+    # The Trainer would save the adapter alone, from which not every kind can go on.
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        if isinstance(self.model, TrainedWeights):
-            self.model.save_pretrained(str(output_dir))
-        else:
-            super()._save(output_dir, state_dict)
+        folder = Path(output_dir or "")
+        write_result(cast(PeftModel | TrainedWeights, self.model), folder, self.start)
+        if isinstance(self.model, PeftModel):
+            save_state(self.model, folder)
+        write_json(folder / ADAPTER_SETTINGS, to_dict(self.config.adapter))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if isinstance(self.model, TrainedWeights):
-            self.model.load(Path(resume_from_checkpoint))
+        folder = Path(resume_from_checkpoint)
+        if isinstance(self.model, PeftModel):
+            load_state(self.model, folder)
         else:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            cast(TrainedWeights, self.model).load(folder)
 
     def on_device(self, batch: Batch) -> Batch:
         """The batch with its tensors where the model is."""

@@ -6,33 +6,39 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from peft import PeftConfig, PeftModel
-from transformers import PrinterCallback, TrainingArguments
+from peft import PeftModel
+from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
 from studio.engine.loading import allow_fast_matmul, load_base, pick_device, set_threads
+from studio.engine.quantized import Bits, OriginalWeights
 from studio.engine.trained_weights import TrainedWeights
-from studio.engine.training.adapters import attach_adapter, peft_config
+from studio.engine.training.adalora import Allocating, is_adalora
+from studio.engine.training.adapters import attach_adapter
 from studio.engine.training.attention import use_flat_batches
-from studio.engine.training.batches import flatten, pad
-from studio.engine.training.checkpoints import newest_complete, step_of
+from studio.engine.training.batches import Batch, Collator, flatten, pad
+from studio.engine.training.checkpoints import compare, newest_complete, step_of
 from studio.engine.training.data import TrainData
 from studio.engine.training.frame import WatchedTrainer, training_arguments
-from studio.engine.training.passes import recompute
+from studio.engine.training.passes import parts_of, recompute
 from studio.engine.training.report import Progress, Reporter
 from studio.engine.training.saving import save_adapter
+from studio.engine.training.starts import Start, begin, set_eva
 from studio.engine.training.trainers import trainer_class
-from studio.engine.training.whole import compare_facts, train_whole
-from studio.errors import JobError
+from studio.engine.training.whole import train_whole
 from studio.events import EventWriter
 from studio.jobs.job import Job
 from studio.jobs.worker import StopRequested
 from studio.models.facts import ModelFacts, read_facts
 from studio.models.hardware import look
+from studio.training.adapter import PROMPTS
 from studio.training.config import RunConfig
 from studio.training.result_folder import ADAPTER
 
 CHECKPOINTS = "checkpoints"
+# In the job's folder: where an adapter began that took a part of the base over.
+START_VALUES = "start_values.safetensors"
+EVA_ROWS = 32
 
 
 class Training:
@@ -85,7 +91,7 @@ class Training:
         folder = self.job.folder / CHECKPOINTS
         checkpoint, damaged = newest_complete(folder)
         if checkpoint:
-            self._compare(checkpoint)
+            compare(checkpoint, self.config.adapter)
         again = f"step {step_of(checkpoint)}" if checkpoint else "the beginning"
         for item in damaged:
             self.events.write(
@@ -106,23 +112,6 @@ class Training:
             self.events.write("resumed", step=0)
         return checkpoint
 
-    def _compare(self, checkpoint: Path) -> None:
-        """Raises: JobError when the checkpoint's adapter is not the one of this run's config."""
-        if self.config.adapter.trains_base:
-            compare_facts(checkpoint, self.config.adapter)
-            return
-        saved = PeftConfig.from_pretrained(str(checkpoint))
-        wanted = peft_config(self.config.adapter, self.facts.linear_names)
-        for name in ("r", "lora_alpha", "target_modules", "use_rslora", "use_dora"):
-            was, now = getattr(saved, name), getattr(wanted, name)
-            if was != now:
-                raise JobError(
-                    f"{checkpoint.name} was trained with {name} {was}; this run's settings say "
-                    f"{now}.",
-                    "Start a new run with these settings; this one cannot be resumed.",
-                    "checkpoint_mismatch",
-                )
-
     def trainer(self, data: TrainData, resuming: bool) -> WatchedTrainer:
         """The method's trainer on a fresh adapter, ready to train or to load a checkpoint."""
         has_validation = len(data.validation) > 0
@@ -134,18 +123,13 @@ class Training:
             self.device,
         )
         arguments["eval_on_start"] = has_validation and not resuming
-        settings = self.config.adapter
-        # Weights that are trained are kept in FP32, whatever the arithmetic.
-        stored = "fp32" if settings.trains_base else self.precision
-        base = load_base(self.folder, stored, self.device)
-        collate = flatten if use_flat_batches(base, self.precision) else pad
+        base, collate = self._base()
+        start: Start = {}
         model: PeftModel | TrainedWeights
-        if settings.trains_base:
-            model = train_whole(base, settings, self.config.method, self.precision)
+        if self.config.adapter.trains_base:
+            model = train_whole(base, self.config.adapter, self.config.method, self.precision)
         else:
-            model = attach_adapter(
-                base, settings, self.facts.linear_names, self.config.training.seed
-            )
+            model, start = self._adapter(base, len(data.train))
         trainer = trainer_class(self.config.method)(
             model=model, args=TrainingArguments(**arguments), eval_dataset=data.validation
         )
@@ -153,7 +137,36 @@ class Training:
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(self.reporter)
         trainer.settle(self.reporter, collate, self.config, self.precision)
+        trainer.start = start
+        if is_adalora(model):
+            trainer.add_callback(Allocating())
+        if self.config.adapter.uses_eva and not resuming:
+            set_eva(cast(PeftModel, model), self._first_batches(trainer, data))
         return trainer
+
+    def _base(self) -> tuple[PreTrainedModel, Collator]:
+        """The base in memory, and how its batches are made."""
+        settings = self.config.adapter
+        # Weights that are trained are kept in FP32, whatever the arithmetic.
+        stored = "fp32" if settings.trains_base else self.precision
+        base = load_base(self.folder, stored, self.device, Bits.of(settings))
+        # Learned tokens stand before each text of a batch, not before all of them.
+        flat = settings.kind not in PROMPTS and use_flat_batches(base, self.precision)
+        return base, flatten if flat else pad
+
+    def _adapter(self, base: PreTrainedModel, n_rows: int) -> tuple[PeftModel, Start]:
+        """A fresh adapter with its start values."""
+        settings, training = self.config.adapter, self.config.training
+        model = attach_adapter(base, settings, self.facts, training.seed, training.n_steps(n_rows))
+        kept = self.job.folder / START_VALUES
+        original = OriginalWeights(self.folder)
+        return model, begin(model, settings, training.seed, kept, original)
+
+    def _first_batches(self, trainer: WatchedTrainer, data: TrainData) -> list[Batch]:
+        """The run's first rows, as they go through the model."""
+        rows = [data.train[number] for number in range(min(len(data.train), EVA_ROWS))]
+        size = self.config.training.per_device_train_batch_size
+        return [trainer.on_device(trainer.batch_of(part)) for part in parts_of(rows, size)]
 
     def _plan(self, data: TrainData, trainer: WatchedTrainer, n_threads: int) -> dict[str, object]:
         weights = cast(PeftModel, trainer.model).parameters()
@@ -172,7 +185,8 @@ class Training:
     def _finish(self, trainer: WatchedTrainer, data: TrainData) -> dict[str, object]:
         self.events.write("phase", name="saving")
         model = cast(PeftModel, trainer.model)
-        save_adapter(model, self.job.folder / ADAPTER, self.folder, data.chat_template)
+        target = self.job.folder / ADAPTER
+        save_adapter(model, target, self.folder, data.chat_template, trainer.start)
         step = trainer.state.global_step
         values = {"n_steps": step, **self.reporter.summary(), "adapter": ADAPTER}
         if self.reporter.stopped:

@@ -26,7 +26,9 @@ def logits_at_targets(model: nn.Module, batch: Batch, keep_BL: torch.Tensor) -> 
         at = keep_BL[0].nonzero().squeeze(1)
         logits: torch.Tensor = model(**inputs, logits_to_keep=at, use_cache=False).logits[0]
     else:
-        logits = model(**inputs, use_cache=False).logits[keep_BL]
+        all_logits = model(**inputs, use_cache=False).logits
+        # Learned tokens (prompt and p-tuning) stand before the text and have logits, too.
+        logits = all_logits[:, -keep_BL.shape[1] :][keep_BL]
     return logits.float()
 
 

@@ -11,7 +11,7 @@ Shapes: a layer maps I inputs to O outputs; r is the rank, s the scaling.
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel
@@ -22,6 +22,8 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from studio.engine.training.batches import Batch
+from studio.paths import atomic_path
+from studio.training.adapter import AdapterSettings
 
 Start = dict[str, torch.Tensor]
 ADAPTER_NAME = "default"
@@ -107,12 +109,13 @@ def as_lora(model: PeftModel, start: Start) -> tuple[LoraConfig, dict[str, torch
 
     Its scaling is that of r, whatever the pattern: alpha / r or alpha / sqrt(r).
     """
-    config = deepcopy(model.peft_config[ADAPTER_NAME])
+    config = cast(LoraConfig, deepcopy(model.peft_config[ADAPTER_NAME]))
     grown = 2**0.5 if config.use_rslora else 2
     config.r *= 2
-    config.rank_pattern = {name: 2 * r for name, r in config.rank_pattern.items()}
-    config.lora_alpha *= grown
-    config.alpha_pattern = {name: a * grown for name, a in config.alpha_pattern.items()}
+    config.rank_pattern = {name: 2 * r for name, r in (config.rank_pattern or {}).items()}
+    # peft takes fractions here, whatever its type says; it makes them itself.
+    config.lora_alpha = cast(int, config.lora_alpha * grown)
+    config.alpha_pattern = {n: a * grown for n, a in (config.alpha_pattern or {}).items()}
     tensors: dict[str, torch.Tensor] = {}
     for name, layer in lora_layers(model):
         a_rI = layer.lora_A[ADAPTER_NAME].weight.detach().cpu()
@@ -123,16 +126,29 @@ def as_lora(model: PeftModel, start: Start) -> tuple[LoraConfig, dict[str, torch
     return config, tensors
 
 
-def save_start(start: Start, path: Path) -> None:
-    """Keep the start values of a run; a resumed one must begin from the same."""
-    part = path.with_name(f".{path.name}.part")
-    save_file({name: values.contiguous() for name, values in start.items()}, part)
-    part.replace(path)
+def begin(
+    model: PeftModel,
+    settings: AdapterSettings,
+    seed: int,
+    kept: Path,
+    original: Callable[[str], torch.Tensor],
+) -> Start:
+    """Give a fresh LoRA its start values, but for those from data; what `saving.py` needs of them.
 
-
-def load_start(path: Path) -> Start:
-    """What `save_start` wrote."""
-    return dict(load_file(path))
+    They stay in the file `kept`, so that a resumed run begins from the same.
+    """
+    init = settings.init_lora_weights if settings.kind == "lora" else "default"
+    if init == "orthogonal":
+        set_orthogonal(model, seed)
+    if init not in NEEDS_START:
+        return {}
+    if not kept.is_file():
+        start = start_of(model, init, original)
+        with atomic_path(kept) as part:
+            save_file({name: values.contiguous() for name, values in start.items()}, part)
+    start = dict(load_file(kept))
+    apply_start(model, start, init)
+    return start
 
 
 def set_eva(model: PeftModel, batches: Sequence[Batch]) -> None:

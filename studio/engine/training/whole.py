@@ -3,16 +3,11 @@
 Master weights are FP32; which tensors are trained says `studio/training/whole_weights.py`.
 """
 
-import json
-from pathlib import Path
-
 from transformers import PreTrainedModel
 
 from studio.engine.loading import keep_linear_in_bf16
 from studio.engine.trained_weights import TrainedWeights
-from studio.errors import JobError
 from studio.training.adapter import AdapterSettings
-from studio.training.result_folder import TRAINED_FACTS
 from studio.training.whole_weights import trained_names
 
 # Methods whose loss looks at the base, too, as the reference.
@@ -43,16 +38,3 @@ def train_whole(
         "n_tensors": len(names),
     }
     return TrainedWeights(model, names, facts, keeps_base=method in NEED_BASE)
-
-
-def compare_facts(checkpoint: Path, settings: AdapterSettings) -> None:
-    """Raises: JobError when the checkpoint's weights are not those that `settings` train."""
-    saved = json.loads((checkpoint / TRAINED_FACTS).read_text("utf-8"))
-    for name in ("kind", "n_last_layers"):
-        was, now = saved[name], getattr(settings, name)
-        if was != now:
-            raise JobError(
-                f"{checkpoint.name} was trained with {name} {was}; this run's settings say {now}.",
-                "Start a new run with these settings; this one cannot be resumed.",
-                "checkpoint_mismatch",
-            )
