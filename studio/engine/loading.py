@@ -134,7 +134,9 @@ def keep_linear_in_bf16(model: PreTrainedModel) -> None:
                 parameter.data = parameter.data.float()
 
 
-def load_tuned(base: PreTrainedModel, adapter_dir: Path) -> PeftModel | TrainedWeights:
+def load_tuned(
+    base: PreTrainedModel, adapter_dir: Path, is_trainable: bool = False
+) -> PeftModel | TrainedWeights:
     """`base` with what a run left on it; `model.disable_adapter()` gives the base back.
 
     Raises: ModelError when the folder holds no adapter or one of another model.
@@ -149,7 +151,7 @@ def load_tuned(base: PreTrainedModel, adapter_dir: Path) -> PeftModel | TrainedW
     if adapter_kind(adapter_dir) == "weights":
         return load_trained(base, adapter_dir)
     try:
-        return PeftModel.from_pretrained(base, str(adapter_dir), is_trainable=False).eval()
+        return PeftModel.from_pretrained(base, str(adapter_dir), is_trainable=is_trainable).eval()
     except (RuntimeError, ValueError) as error:
         raise ModelError(
             f"The adapter in '{adapter_dir.name}' does not fit this base model: "

@@ -13,6 +13,7 @@ from studio.jobs.job import Job, create_job, state_of
 from studio.jobs.lock import hold
 from studio.jobs.process import continue_run
 from studio.jobs.queue import KIND, advance_queue, last_place, queue_lock
+from studio.jobs.start_adapter import copy_start, with_start
 from studio.models.facts import read_facts
 from studio.models.reference import STARTER, ModelRef
 from studio.paths import Workspace, write_text
@@ -28,10 +29,11 @@ def start_run(workspace: Workspace, config: RunConfig) -> Job:
 
     A hub model that is not on this computer is downloaded first.
     Raises: ConfigError (config_problems) with all problems; DataError or ModelError when the files
-    cannot be read.
+    cannot be read, or what the run goes on from does not fit.
     """
     pinned, n_train_rows = _pinned(workspace, config)
     facts = read_facts(ModelRef.parse(pinned.model).folder(download=True))
+    pinned, start = with_start(workspace, pinned, facts)
     problems = check(pinned, facts, n_train_rows)
     if problems:
         raise ConfigError(
@@ -42,6 +44,8 @@ def start_run(workspace: Workspace, config: RunConfig) -> Job:
     with hold(queue_lock(workspace), wait=True):
         place = last_place(workspace)
         job = create_job(workspace, KIND, pinned.name, to_dict(pinned), place)
+        if start:
+            copy_start(start, job)
     advance_queue(workspace)
     return job
 

@@ -161,6 +161,12 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     return {name: shape for name, (shape, _) in _tensors(folder)}
 
 
+def file_shapes(path: Path) -> dict[str, Shape]:
+    """Shape of every tensor in one safetensors file. Raises: ModelError where it is cut."""
+    header = _header(path)
+    return {name: tuple(e["shape"]) for name, e in header.items() if name != "__metadata__"}
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json, with a nested text_config lifted up. Raises: ModelError where it is damaged."""
     try:

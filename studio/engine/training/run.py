@@ -10,7 +10,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
-from studio.engine.loading import allow_fast_matmul, load_base, pick_device, set_threads
+from studio.engine.loading import allow_fast_matmul, load_base, load_tuned, pick_device, set_threads
 from studio.engine.quantized import Bits, OriginalWeights
 from studio.engine.trained_weights import TrainedWeights
 from studio.engine.training.adalora import Allocating, is_adalora
@@ -28,6 +28,7 @@ from studio.engine.training.trainers import trainer_class
 from studio.engine.training.whole import train_whole
 from studio.events import EventWriter
 from studio.jobs.job import Job
+from studio.jobs.start_adapter import read_start, warn_of_other_base
 from studio.jobs.worker import StopRequested
 from studio.models.facts import ModelFacts, read_facts
 from studio.models.hardware import look
@@ -53,6 +54,8 @@ class Training:
         self.events = events
         self.facts: ModelFacts = read_facts(folder)
         self.reporter = Reporter(events, job.stop_path, job.pause_path, started)
+        # What the run goes on from; None for a fresh start.
+        self.start = read_start(job)
         self.device = pick_device()
         hardware = look()
         if self.device == "cpu":
@@ -70,6 +73,8 @@ class Training:
         if self.precision == "fp32":
             allow_fast_matmul(self.device)
         checkpoint = self._checkpoint()
+        if checkpoint is None:
+            warn_of_other_base(self.job, self.reporter.warn)
         trainer = self.trainer(data, resuming=checkpoint is not None)
         self.events.write("plan", **self._plan(data, trainer, n_threads))
         self._stop_if_asked(step=0)
@@ -128,6 +133,10 @@ class Training:
         model: PeftModel | TrainedWeights
         if self.config.adapter.trains_base:
             model = train_whole(base, self.config.adapter, self.config.method, self.precision)
+            if self.start:
+                model.load(self.start)
+        elif self.start:
+            model = load_tuned(base, self.start, is_trainable=True)
         else:
             model, start = self._adapter(base, len(data.train))
         trainer = trainer_class(self.config.method)(
