@@ -1,5 +1,6 @@
 """One run in words: its head, what went wrong and what to do, every setting. HTML, escaped."""
 
+from pathlib import Path
 from typing import Any
 
 from components.wording import model_name, state_html, text, when
@@ -11,6 +12,7 @@ from studio.results.runs import RunSummary
 from studio.settings import knobs
 from studio.training.adapter import AdapterSettings
 from studio.training.config import RunConfig, TrainSettings
+from studio.training.methods import METHODS, PAIRS, GrpoSettings, PreferenceSettings
 
 _LOST_LINES = 8
 _SECTIONS: tuple[tuple[str, type, str], ...] = (
@@ -18,7 +20,11 @@ _SECTIONS: tuple[tuple[str, type, str], ...] = (
     ("dataset", DatasetRecipe, "Data"),
     ("adapter", AdapterSettings, "Adapter"),
     ("training", TrainSettings, "Training"),
+    ("preference", PreferenceSettings, "Preferences"),
+    ("grpo", GrpoSettings, "Rewards"),
 )
+# Sections that only some methods have.
+_METHODS_OF = {"preference": (*PAIRS, "kto"), "grpo": ("grpo",)}
 _PLAIN_LABELS = {
     "name": "Name",
     "model": "Base model",
@@ -26,17 +32,30 @@ _PLAIN_LABELS = {
     "sha256": "Checksums (SHA-256)",
     "mapping": "Columns",
     "target_modules": "Target layers",
+    "start_adapter": "Goes on from",
+    "modules_to_save": "Whole modules",
+    "rewards": "Rewards",
 }
 
 
-def head_html(run: RunSummary) -> str:
-    """Name, state, and what was trained on what, when."""
-    parts = [model_name(run.model), run.method.upper(), run.dataset, when(run.created_at)]
+def head_html(run: RunSummary, parent: str = "") -> str:
+    """Name, state, and what was trained on what, when; `parent` is what it went on from."""
+    method = METHODS[run.method].label if run.method in METHODS else run.method
+    goes_on = f"goes on from {parent}" if parent else ""
+    parts = [model_name(run.model), method, run.dataset, when(run.created_at), goes_on]
     facts = " · ".join(text(part) for part in parts if part)
     return (
         f'<div class="run-head"><h2>{text(run.name)}</h2>{state_html(run.state)}'
         f'<p class="s-note">{facts}</p></div>'
     )
+
+
+def parent_words(jobs: list[Job], source: str) -> str:
+    """ "talker, step 120" for a run's "id@120", the folder's name for an adapter's folder."""
+    run_id, _, step = source.rpartition("@") if "@" in source else (source, "", "")
+    names = {job.id: job.name for job in jobs}
+    name = names.get(run_id, Path(run_id).name)
+    return f"{name}, step {int(step):,}" if step.isdigit() else name
 
 
 def remarks_html(job: Job, run: RunSummary, warnings: list[Event]) -> str:
@@ -70,9 +89,11 @@ def _finding(kind: str, word: str, message: str, fix: str, lines: str = "") -> s
 
 def settings_html(config: dict[str, Any]) -> str:
     """Every setting of a run's config.json, in people's words with the name in code beside."""
+    method = config.get("method", "")
     return "".join(
         _section(title, cls, config.get(key, {}) if key else config)
         for key, cls, title in _SECTIONS
+        if method in _METHODS_OF.get(key, (method,))
     )
 
 
@@ -100,7 +121,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(str(item) for item in value) or "–"
+        return ", ".join(_plain(item) for item in value) or "–"
     if isinstance(value, dict):
         return ", ".join(f"{key}: {item}" for key, item in value.items()) or "–"
     if isinstance(value, float):

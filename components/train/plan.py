@@ -1,7 +1,7 @@
 """What a start would do, said before it: counts, steps, and every problem with its fix."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
@@ -16,6 +16,7 @@ from studio.models.facts import ModelFacts, read_facts
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.settings import Problem, from_dict, to_dict
+from studio.training.advice import advise
 from studio.training.check import check
 from studio.training.config import RunConfig
 from studio.training.counts import n_trainable
@@ -32,6 +33,7 @@ class Plan:
     n_train_rows: int
     n_validation_rows: int
     problems: tuple[Problem, ...]
+    advice: tuple[Problem, ...] = ()
 
 
 Configure = Callable[[DatasetRecipe, ModelFacts], RunConfig]
@@ -49,11 +51,12 @@ def make_plan(workspace: Workspace, dataset: str, model: str, configure: Configu
         recipe, *rows = settled(workspace, dataset)
     except StudioError as error:
         problems.append(_as_problem("dataset", error))
-    config = None
+    config, advice = None, []
     if facts and recipe:
         try:
             config = configure(recipe, facts)
             problems += check(config, facts, rows[0])
+            advice = advise(config, facts, rows[0])
         except StudioError as error:
             problems.append(_as_problem("form", error))
     return Plan(
@@ -62,6 +65,7 @@ def make_plan(workspace: Workspace, dataset: str, model: str, configure: Configu
         n_train_rows=rows[0],
         n_validation_rows=rows[1],
         problems=tuple(problems),
+        advice=tuple(advice),
     )
 
 
@@ -140,13 +144,16 @@ def exportable(config: RunConfig, facts: ModelFacts) -> bool:
     return bool(not facts.export_problem and kind and kind.exportable and config.method != "reward")
 
 
-def problems_html(problems: Sequence[Problem]) -> str:
-    """Every problem with its fix; a good word where there is none."""
-    if not problems:
-        return '<div class="s-finding good"><b>Ready.</b> No problems found.</div>'
-    items = "".join(
-        f'<div class="s-finding bad" data-field="{escape(p.field)}"><b>{escape(p.message)}</b>'
-        f"<p>{escape(p.fix)}</p></div>"
-        for p in problems
+def problems_html(plan: Plan) -> str:
+    """Every problem with its fix, a good word where there is none; then advice, in amber."""
+    ready = '<div class="s-finding good"><b>Ready.</b> No problems found.</div>'
+    problems = "".join(_finding("bad", problem) for problem in plan.problems) or ready
+    advice = "".join(_finding("warn", item) for item in plan.advice)
+    return f'<div class="s-list" role="status">{problems}{advice}</div>'
+
+
+def _finding(kind: str, item: Problem) -> str:
+    return (
+        f'<div class="s-finding {kind}" data-field="{escape(item.field)}">'
+        f"<b>{escape(item.message)}</b><p>{escape(item.fix)}</p></div>"
     )
-    return f'<div class="s-list" role="status">{items}</div>'

@@ -117,7 +117,7 @@ def _connect_plan(page: Page, forms: TrainForms, outputs: list[Any]) -> None:
         names = {entry.id: entry.name for entry in list_datasets(page.workspace)}
         return (
             plan_html(plan, names.get(dataset, "")),
-            problems_html(plan.problems),
+            problems_html(plan),
             gr.Button(interactive=not plan.problems),
         )
 

@@ -1,0 +1,75 @@
+"""What would start and yet may disappoint: words for the screen that stand in nobody's way.
+
+In: a RunConfig without problems, the model's facts, the number of training rows. Out: advice, each
+with what to try. What cannot work at all is found by `check`.
+"""
+
+from collections.abc import Iterator
+
+from studio.models.facts import ModelFacts
+from studio.settings import Problem
+from studio.training.config import RunConfig
+from studio.training.methods import PAIRS
+
+_FEW_ROWS = 20
+_OFTEN = 10
+_HIGH_RANK = 64
+# Below this the usual rates are not usual: the starter learns best at 1.5e-3.
+_TINY = 50_000_000
+
+
+def advise(config: RunConfig, facts: ModelFacts, n_train_rows: int) -> list[Problem]:
+    """Advice on `config`; [] where nothing stands out."""
+    return [*_of_rows(config, n_train_rows), *_of_rates(config, facts), *_of_rank(config)]
+
+
+def _of_rows(config: RunConfig, n_train_rows: int) -> Iterator[Problem]:
+    if 0 < n_train_rows < _FEW_ROWS:
+        yield Problem(
+            field="dataset",
+            message=f"{n_train_rows} rows are few.",
+            fix="A few hundred good examples teach much more than many steps over few.",
+        )
+        return
+    training = config.training
+    seen = training.n_steps(n_train_rows) * training.effective_batch_size / max(n_train_rows, 1)
+    if seen >= _OFTEN:
+        yield Problem(
+            field="training.num_train_epochs",
+            message=f"Each row is seen {seen:.0f} times: the model will know them by heart.",
+            fix="Lower Epochs or Steps, or switch on Keep the best.",
+        )
+
+
+def _of_rates(config: RunConfig, facts: ModelFacts) -> Iterator[Problem]:
+    """Source: Chen et al. 2023 (arXiv 2302.06675) section 5 for Lion, a third to a tenth of
+    AdamW's rate; Rafailov et al. 2023 (arXiv 2305.18290) appendix B for DPO, 1e-6 on all weights;
+    Biderman et al. 2024 (arXiv 2405.09673) for full training, about a tenth of LoRA's."""
+    rate, optim = config.training.learning_rate, config.training.optim
+    if facts.n_parameters < _TINY:
+        return
+    most = 3e-4
+    why = "this model"
+    if config.adapter.trains_base:
+        most, why = 5e-5, "training the model's own weights"
+    elif config.method in (*PAIRS, "kto"):
+        most, why = 1e-4, "learning preferences"
+    if optim.startswith("lion"):
+        most, why = most / 3, f"Lion, {why}"
+    if config.adapter.kind in ("lora", "adalora", "full", "half", "last_layers") and rate > most:
+        yield Problem(
+            field="training.learning_rate",
+            message=f"Learning rate {rate:g} is high for {why}.",
+            fix=f"Try {most:.2g} or less if the loss jumps or rises.",
+        )
+
+
+def _of_rank(config: RunConfig) -> Iterator[Problem]:
+    """Source: Kalajdzievski 2023 (arXiv 2312.03732) section 4."""
+    adapter = config.adapter
+    if adapter.kind == "lora" and adapter.r > _HIGH_RANK and not adapter.use_rslora:
+        yield Problem(
+            field="adapter.use_rslora",
+            message=f"At rank {adapter.r} the usual scaling learns little more than at 16.",
+            fix="Switch on Rank-stabilized scaling (rsLoRA), or lower the rank.",
+        )

@@ -1,0 +1,64 @@
+"""Advice before the start: said where a setting stands out, silent on the usual and the samples."""
+
+from dataclasses import replace
+
+import pytest
+
+from studio.cli.config_file import read_config_file
+from studio.models.facts import ModelFacts, read_facts
+from studio.paths import SAMPLES_DIR, STARTER_DIR
+from studio.training.adapter import AdapterSettings
+from studio.training.advice import advise
+from studio.training.config import RunConfig, TrainSettings
+
+
+@pytest.fixture(scope="module")
+def starter() -> ModelFacts:
+    return read_facts(STARTER_DIR)
+
+
+@pytest.fixture(scope="module")
+def large(starter: ModelFacts) -> ModelFacts:
+    return replace(starter, n_parameters=600_000_000)
+
+
+def fields(config: RunConfig, facts: ModelFacts, n_rows: int = 500) -> list[str]:
+    return [advice.field for advice in advise(config, facts, n_rows)]
+
+
+def test_the_defaults_and_the_samples_need_no_advice(starter, large):
+    assert fields(RunConfig(), large) == []
+    for name, n_rows in (("pig-latin", 3800), ("preferences", 455), ("support", 912)):
+        assert fields(read_config_file(SAMPLES_DIR / f"{name}.yaml"), starter, n_rows) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        (RunConfig(training=TrainSettings(learning_rate=1e-3)), "training.learning_rate"),
+        (RunConfig(method="dpo"), "training.learning_rate"),
+        (RunConfig(adapter=AdapterSettings(kind="full")), "training.learning_rate"),
+        (RunConfig(training=TrainSettings(optim="lion_8bit")), "training.learning_rate"),
+        (RunConfig(adapter=AdapterSettings(r=128)), "adapter.use_rslora"),
+        (RunConfig(training=TrainSettings(num_train_epochs=10)), "training.num_train_epochs"),
+    ],
+    ids=["high rate", "preferences", "full", "lion", "high rank", "many epochs"],
+)
+def test_what_stands_out_is_said_once(large, config, field):
+    assert fields(config, large) == [field]
+
+
+def test_advice_is_gone_once_it_is_followed(large):
+    assert fields(RunConfig(adapter=AdapterSettings(r=128, use_rslora=True)), large) == []
+    lion = TrainSettings(optim="lion_8bit", learning_rate=2e-5)
+    assert fields(RunConfig(training=lion), large) == []
+
+
+def test_a_tiny_model_takes_higher_rates(starter):
+    assert fields(RunConfig(training=TrainSettings(learning_rate=1.5e-3)), starter) == []
+
+
+def test_few_rows_are_told_with_their_number(large):
+    (advice,) = advise(RunConfig(), large, 12)
+    assert advice.message == "12 rows are few."
+    assert fields(RunConfig(), large, 20) == []
