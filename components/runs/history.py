@@ -12,6 +12,7 @@ from components.page import live
 from components.wording import STATES, model_name, number, when
 from studio.errors import JobError
 from studio.jobs.job import ACTIVE, find_job, log_tail
+from studio.jobs.queue import queue_of
 from studio.paths import Workspace
 from studio.results.runs import RunSummary, list_runs
 
@@ -37,14 +38,20 @@ def build_history(workspace: Workspace) -> gr.HTML:
 
     @answer_errors
     def runs(_: Any = None) -> dict[str, Any]:
-        return {"rows": [history_row(run) for run in list_runs(workspace)]}
+        places = {job.id: place for place, job in enumerate(queue_of(workspace), start=1)}
+        return {"rows": [history_row(run, places.get(run.id)) for run in list_runs(workspace)]}
 
     return live("run_history", "run-history", "", columns=list(COLUMNS), server_functions=[runs])
 
 
-def history_row(run: RunSummary) -> dict[str, Any]:
-    """One row: id and state for the script, a cell of words for each of COLUMNS but the state."""
+def history_row(run: RunSummary, place: int | None = None) -> dict[str, Any]:
+    """One row: id and state for the script, a cell of words for each of COLUMNS but the state.
+
+    `place` is the run's in the queue.
+    """
     word, shape = STATES[run.state]
+    if place is not None and run.state == "queued":
+        word = f"{word}, number {place}"
     losses = "–"
     if run.train_loss_first is not None:
         losses = f"{number(run.train_loss_first)} → {number(run.train_loss_last)}"

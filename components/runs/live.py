@@ -13,7 +13,8 @@ from components.runs.figure import chart_spec, trace_names
 from components.wording import duration, number, state_word
 from studio.errors import JobError
 from studio.events import Event, EventReader
-from studio.jobs.job import ENDED, Job, State, find_job
+from studio.jobs.job import ACTIVE, ENDED, Job, State, find_job, list_jobs, state_of
+from studio.jobs.queue import queue_of
 from studio.paths import Workspace
 from studio.results.runs import RunSummary, summarize
 from studio.training.curves import MAX_POINTS, CurveFollower, CurveUpdate
@@ -100,6 +101,10 @@ class LiveRuns:
         followed = self._followed(job)
         update, remarks = followed.look(since, generation)
         answer = _answer(summarize(job), update, remarks, followed)
+        if answer["state"] == "queued":
+            answer["phase"] = waiting_words(self.workspace, job)
+            # Its place decides which buttons there are.
+            answer["signature"] += answer["phase"]
         if update.replace:
             answer["spec"] = chart_spec(followed.method, more=bool(request.get("more")))
         return answer
@@ -116,6 +121,19 @@ class LiveRuns:
             while len(self._runs) > _KEPT_RUNS:
                 self._runs.popitem(last=False)
             return self._runs[job.id]
+
+
+def waiting_words(workspace: Workspace, job: Job) -> str:
+    """Where a run stands in the queue, and what it waits for."""
+    queue = queue_of(workspace)
+    place = next((n for n, other in enumerate(queue) if other.id == job.id), 0)
+    if place:
+        return (
+            f"Number {place + 1} in the queue, behind {queue[place - 1].name}. It starts by itself."
+        )
+    jobs = list_jobs(workspace, "train")
+    now = next((other.name for other in jobs if state_of(other) in ACTIVE), "the run before it")
+    return f"Next in the queue: it starts by itself when {now} has ended."
 
 
 def _place(request: dict[str, Any]) -> tuple[int, int]:
@@ -205,8 +223,6 @@ def _metric(label: str, value: str, note: str = "") -> dict[str, str]:
 def _phase(state: State, phase: str) -> str:
     if state == "starting":
         return f"{phase.capitalize()} …" if phase else "Starting the worker …"
-    if state == "queued":
-        return "Waiting in the queue; it starts by itself …"
     if state == "paused":
         return "Paused; its memory is kept. Continue goes on with the next step."
     if state == "stopping":

@@ -4,7 +4,6 @@ Everything is read from the run's folder, so a reload, a second window or a rest
 same. Buttons ask for something to happen; what then happens is read back from the folder.
 """
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,22 +11,25 @@ import gradio as gr
 
 from components.handlers import show_errors
 from components.page import Page, empty_state, heading, static
-from components.runs.card import head_html, record_html, remarks_html, settings_html
+from components.runs.actions import Actions, build_actions, connect_actions
+from components.runs.card import (
+    head_html,
+    parent_words,
+    record_html,
+    remarks_html,
+    settings_html,
+)
 from components.runs.chart import build_chart
 from components.runs.history import build_history, build_log
 from components.runs.live import LiveRuns
 from components.wording import size, text
 from studio.errors import JobError
-from studio.jobs.job import ACTIVE, ENDED, Job, delete_job, find_job, list_jobs, state_of
-from studio.jobs.queue import stop_run
-from studio.jobs.train import resume_run
+from studio.jobs.job import Job, delete_job, find_job, list_jobs
 from studio.results.record import read_record
 from studio.results.runs import RunSummary, summarize
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
-# What a person presses goes through the queue: only so do toasts reach the page.
 _PRESSED: dict[str, Any] = {"show_progress": "hidden"}
-_RESUMABLE = ("stopped", "lost", "failed")
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,7 @@ class _View:
     empty: gr.HTML
     body: gr.Column
     head: gr.HTML
-    stop: gr.Button
-    resume: gr.Button
-    compare: gr.Button
-    export: gr.Button
-    delete: gr.Button
+    actions: Actions
     confirm: gr.Column
     question: gr.HTML
     remarks: gr.HTML
@@ -52,7 +50,9 @@ class _View:
 
     @property
     def parts(self) -> list[Any]:
-        return list(vars(self).values())
+        first = [self.empty, self.body, self.head, *self.actions.buttons.values()]
+        last = [self.chart, self.log, self.settings, self.history]
+        return [*first, self.confirm, self.question, self.remarks, *last]
 
 
 def build_runs(page: Page) -> None:
@@ -69,13 +69,7 @@ def build_runs(page: Page) -> None:
     with gr.Column(visible=False, elem_id="run-on-show") as body:
         with gr.Row(elem_classes="run-top", equal_height=False):
             head = static(elem_id="run-head")
-            with gr.Row(elem_classes="run-actions"):
-                stop = gr.Button("Stop and keep", elem_id="run-stop", size="md")
-                resume = gr.Button("Resume", variant="primary", elem_id="run-resume", size="md")
-                compare = gr.Button("Compare", elem_id="run-compare", size="md")
-                export = gr.Button("Export", elem_id="run-export", size="md")
-                duplicate = gr.Button("Duplicate", elem_id="run-duplicate", size="md")
-                delete = gr.Button("Delete", elem_id="run-delete", size="md")
+            actions = build_actions()
         with gr.Column(visible=False, elem_classes="s-card", elem_id="run-confirm") as confirm:
             question = static()
             with gr.Row(elem_classes="run-actions"):
@@ -91,55 +85,52 @@ def build_runs(page: Page) -> None:
         heading("All runs", "Pick one to see it above")
         history = build_history(page.workspace)
     view = _View(
-        empty, body, head, stop, resume, compare, export, delete, confirm, question, remarks,
-        chart, log, settings, history,
-    )  # fmt: skip
-    show = _shower(page, live)
+        empty, body, head, actions, confirm, question, remarks, chart, log, settings, history
+    )
+    show = _shower(page, view, live)
     _follow(page, view, show)
-    _connect_actions(page, view, show)
+    connect_actions(page, actions, show, view.parts)
     _connect_delete(page, view, sure, keep)
-    _connect_jumps(page, view, duplicate)
 
 
-def _shower(page: Page, live: LiveRuns) -> Any:
+def _shower(page: Page, view: _View, live: LiveRuns) -> Any:
     @show_errors
     def show(run_id: str) -> list[Any]:
         """Updates of every part of the view for the run with this id; "" for none."""
         try:
             job = find_job(page.workspace, run_id, "train")
         except JobError:
-            return _nothing_shown()
-        return _shown(job, summarize(job), live)
+            kept: list[Any] = [gr.skip()] * (len(view.parts) - 3)
+            return [gr.HTML(visible=True), gr.Column(visible=False), *kept, ""]
+        run = summarize(job)
+        head, remarks, settings = _words(page, job, run, live)
+        return [
+            gr.HTML(visible=False),
+            gr.Column(visible=True),
+            head,
+            *view.actions.updates(page.workspace, job, run),
+            gr.Column(visible=False),
+            "",
+            gr.HTML(remarks, visible=bool(remarks)),
+            job.id,
+            job.id,
+            settings,
+            job.id,
+        ]
 
     return show
 
 
-def _shown(job: Job, run: RunSummary, live: LiveRuns) -> list[Any]:
-    active = run.state in ACTIVE
-    has_adapter = run.adapter is not None
-    remarks = remarks_html(job, run, live.warnings(job))
-    return [
-        gr.HTML(visible=False),
-        gr.Column(visible=True),
-        head_html(run),
-        gr.Button(visible=run.state not in ENDED, interactive=run.state != "stopping"),
-        gr.Button(visible=run.state in _RESUMABLE),
-        gr.Button(interactive=has_adapter),
-        gr.Button(interactive=has_adapter and not active),
-        gr.Button(interactive=not active),
-        gr.Column(visible=False),
-        "",
-        gr.HTML(remarks, visible=bool(remarks)),
-        job.id,
-        job.id,
-        settings_html(job.config()) + record_html(read_record(job)),
-        job.id,
-    ]
-
-
-def _nothing_shown() -> list[Any]:
-    kept: list[Any] = [gr.skip()] * (len(_View.__dataclass_fields__) - 3)
-    return [gr.HTML(visible=True), gr.Column(visible=False), *kept, ""]
+def _words(page: Page, job: Job, run: RunSummary, live: LiveRuns) -> tuple[str, str, str]:
+    """Head, remarks and settings of a run."""
+    config = job.config()
+    source = str(config.get("start_adapter", ""))
+    parent = parent_words(list_jobs(page.workspace, "train"), source) if source else ""
+    return (
+        head_html(run, parent),
+        remarks_html(job, run, live.warnings(job)),
+        settings_html(config) + record_html(read_record(job)),
+    )
 
 
 def _follow(page: Page, view: _View, show: Any) -> None:
@@ -163,27 +154,6 @@ def _follow(page: Page, view: _View, show: Any) -> None:
     view.chart.state(show, page.run, view.parts, **_QUIET)
 
 
-def _connect_actions(page: Page, view: _View, show: Any) -> None:
-    @show_errors
-    def stop(run_id: str) -> None:
-        stop_run(page.workspace, find_job(page.workspace, run_id, "train"))
-        gr.Info("The run stops after this step and keeps what it learned.")
-
-    @show_errors
-    def resume(run_id: str) -> None:
-        job = find_job(page.workspace, run_id, "train")
-        resume_run(page.workspace, job)
-        waits = state_of(job) == "queued"
-        gr.Info(
-            "The run waits for the one that trains now, then goes on from its last checkpoint."
-            if waits
-            else "The run goes on from its last checkpoint."
-        )
-
-    view.stop.click(stop, page.run, None, **_PRESSED).then(show, page.run, view.parts, **_QUIET)
-    view.resume.click(resume, page.run, None, **_PRESSED).then(show, page.run, view.parts, **_QUIET)
-
-
 def _connect_delete(page: Page, view: _View, sure: gr.Button, keep: gr.Button) -> None:
     @show_errors
     def ask(run_id: str) -> tuple[object, str]:
@@ -201,17 +171,6 @@ def _connect_delete(page: Page, view: _View, sure: gr.Button, keep: gr.Button) -
         gr.Info(f"The run {job.name} is deleted.")
         return ""
 
-    view.delete.click(ask, page.run, [view.confirm, view.question], **_PRESSED)
+    view.actions.buttons["delete"].click(ask, page.run, [view.confirm, view.question], **_PRESSED)
     keep.click(lambda: gr.Column(visible=False), None, view.confirm, **_QUIET)
     sure.click(delete, page.run, page.run, **_PRESSED)
-
-
-def _connect_jumps(page: Page, view: _View, duplicate: gr.Button) -> None:
-    for button, tab in ((view.compare, "compare"), (view.export, "export")):
-        button.click(lambda tab=tab: page.go_to(tab), None, page.tabs, **_QUIET)
-    duplicate.click(
-        lambda run_id: ({"run": run_id, "at": time.time()}, page.go_to("train")),
-        page.run,
-        [page.duplicate, page.tabs],
-        show_progress="hidden",
-    )

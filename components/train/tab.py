@@ -156,7 +156,10 @@ def _connect_start(page: Page, forms: TrainForms, start: gr.Button) -> None:
             raise ConfigError(first.message, first.fix, "config_problem")
         job = start_run(page.workspace, plan.config)
         if state_of(job) == "queued":
-            gr.Info(f"{job.name} starts by itself when its turn has come.", title="In the queue")
+            gr.Info(
+                f"{job.name} starts by itself when the runs before it have ended.",
+                title="In the queue",
+            )
         else:
             gr.Info(
                 f"{job.name} is training. Closing this window does not stop it.", title="Started"

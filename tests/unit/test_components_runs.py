@@ -10,8 +10,10 @@ from components.chat_stream import Board, PaneState, checked_prompt, note_of, wi
 from components.export_table import build_words, types_value
 from components.exports_list import check_words, exported_file, seconds_left
 from components.run_picker import is_usable
-from components.runs.card import head_html, remarks_html, settings_html
+from components.runs.actions import offered
+from components.runs.card import head_html, parent_words, remarks_html, settings_html
 from components.runs.history import COLUMNS, history_row
+from components.runs.live import LiveRuns, waiting_words
 from components.suggestions import suggest
 from components.wording import STATES, duration, model_name, size
 from studio.data.recipe import DatasetRecipe
@@ -20,6 +22,7 @@ from studio.errors import ConfigError, JobError
 from studio.events import EventWriter
 from studio.jobs.chat import ChatPiece, Generation
 from studio.jobs.job import ENDED, Job, create_job
+from studio.jobs.lock import hold
 from studio.models.gguf_sizes import PredictedSize
 from studio.paths import Workspace
 from studio.results.exports import ExportCheck, read_export
@@ -84,6 +87,54 @@ def test_a_history_row_has_a_cell_for_every_column(workspace):
     assert row["cells"][:3] == ["talker", "Queued", "big-one"]
 
 
+@pytest.mark.parametrize(
+    ("state", "has_adapter", "is_next", "names"),
+    [
+        ("running", False, False, {"pause", "stop", "duplicate"}),
+        ("paused", False, False, {"continue", "stop", "duplicate"}),
+        ("stopping", False, False, {"stop", "duplicate"}),
+        ("queued", False, True, {"leave", "duplicate"}),
+        ("queued", False, False, {"leave", "first", "duplicate"}),
+        ("lost", False, False, {"resume", "duplicate", "delete"}),
+        (
+            *("stopped", True, False),
+            {"resume", "compare", "export", "further", "duplicate", "delete"},
+        ),
+        ("finished", True, False, {"compare", "export", "further", "duplicate", "delete"}),
+    ],
+)
+def test_only_buttons_that_do_something_are_offered(state, has_adapter, is_next, names):
+    assert offered(state, has_adapter, is_next) == names
+
+
+def test_a_waiting_run_says_where_it_stands_and_what_it_waits_for(workspace):
+    first, second = make_run(workspace, "first"), make_run(workspace, "second")
+    busy = make_run(workspace, "busy")
+    EventWriter(busy.events_path).write("started", pid=1)
+    first.start_path.write_text("1\n", "utf-8")
+    second.start_path.write_text("2\n", "utf-8")
+    with hold(busy.lock_path):
+        assert waiting_words(workspace, first) == (
+            "Next in the queue: it starts by itself when busy has ended."
+        )
+        assert waiting_words(workspace, second) == (
+            "Number 2 in the queue, behind first. It starts by itself."
+        )
+        before = LiveRuns(workspace).poll({"job": second.id})["signature"]
+        first.start_path.unlink()
+        assert LiveRuns(workspace).poll({"job": second.id})["signature"] != before
+    assert history_row(summarize(second), 2)["word"] == "Queued, number 2"
+
+
+def test_the_head_names_the_method_and_what_the_run_went_on_from(workspace):
+    parent = make_run(workspace, "talker")
+    assert parent_words([parent], f"{parent.id}@120") == "talker, step 120"
+    assert parent_words([parent], "/adapters/of a friend") == "of a friend"
+    head = head_html(summarize(make_run(workspace)), "talker, step 120")
+    assert "Answers (SFT)" in head
+    assert "goes on from talker, step 120" in head
+
+
 def test_a_runs_name_is_text_whatever_it_holds(workspace):
     html = head_html(summarize(make_run(workspace, "<img src=x onerror=alert(1)>")))
     assert "<img" not in html
@@ -127,6 +178,13 @@ def test_the_settings_name_every_knob_of_the_run(workspace):
     for cls in (DatasetRecipe, AdapterSettings, TrainSettings):
         for knob in knobs(cls):
             assert f"{knob.label.replace('&', '&amp;')} <code>{knob.name}</code>" in html
+
+
+def test_settings_of_preferences_are_told_for_preference_runs_alone(workspace):
+    config = to_dict(RunConfig())
+    assert "Preference strength" not in settings_html(config)
+    assert "Preference strength" in settings_html({**config, "method": "dpo"})
+    assert "Answers per prompt" in settings_html({**config, "method": "grpo"})
 
 
 def test_only_an_ended_run_with_an_adapter_can_be_compared_or_exported(workspace):
