@@ -36,7 +36,7 @@ def text_config(run_config: RunConfig, tmp_path_factory: pytest.TempPathFactory)
     return replace(
         run_config,
         method="pretrain",
-        dataset=DatasetRecipe(files=(str(path),)),
+        dataset=DatasetRecipe(files=(str(path),), validation_share=0.0),
         training=replace(run_config.training, max_length=MAX_LENGTH, num_train_epochs=1.0),
     )
 

@@ -78,9 +78,9 @@ def without_dropout(model: nn.Module) -> Iterator[None]:
 class Reference:
     """The model as the run found it: what DPO and KTO hold the tuned model close to.
 
-    A fresh adapter that changes nothing is switched off. Everything else (an adapter that a run
-    goes on from, start values that move weights into the adapter, weights of the model itself)
-    keeps a copy of the first values of what is trained. Made before a checkpoint is loaded.
+    What changes nothing at first is switched off. An adapter that a run goes on from, or start
+    values that move weights into the adapter, need a copy of the first values of what is trained.
+    Made before a checkpoint is loaded.
     """
 
     def __init__(self, model: nn.Module, config: RunConfig) -> None:
@@ -89,7 +89,7 @@ class Reference:
         fresh = not config.start_adapter and adapter.init_lora_weights in _CHANGES_NOTHING
         # Switching the adapter off leaves biases as they were trained.
         fresh = fresh and adapter.bias == "none"
-        if adapter.trains_base or not fresh:
+        if not fresh:
             self._first = [
                 (weight, weight.detach().clone())
                 for weight in model.parameters()
