@@ -40,6 +40,7 @@ python launch.py [COMMAND] [options]
   stop        RUN: stop a run and keep what it has
   resume      RUN: go on with a paused, stopped or lost run
   chat        TARGET --prompt TEXT: ask a run, a model folder or a .gguf
+  score       RUN DATASET: let a reward model give points to answers
   export      RUN --types Q4_K_M,Q8_0: write GGUF files for llama.cpp
   test        run every check and test of this project
 
@@ -57,6 +58,7 @@ COMMANDS = (
     "stop",
     "resume",
     "chat",
+    "score",
     "export",
     "test",
 )

@@ -33,8 +33,8 @@ def build_picker(workspace: Workspace, elem_id: str, help_text: str, next_step: 
 
 
 def is_usable(run: RunSummary) -> bool:
-    """Whether it ended and left an adapter to talk to or to export."""
-    return run.adapter is not None and run.state not in ACTIVE
+    """Whether it ended and left an adapter to talk to or to export; a reward model only judges."""
+    return run.adapter is not None and run.state not in ACTIVE and run.method != "reward"
 
 
 def usable_run(workspace: Workspace, run_id: str) -> bool:

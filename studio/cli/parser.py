@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(resume)
     _add_background(resume)
     _add_chat(add("chat", "chat", "ask a model one question"))
+    _add_score(add("score", "score", "let a reward model give points to the answers of a file"))
     _add_export(add("export", "export", "write GGUF files for llama.cpp, and check them"))
     return parser
 
@@ -186,6 +187,14 @@ def _add_sampling(command: argparse.ArgumentParser, defaults: bool = True) -> No
             metavar="N" if isinstance(item.default, int) else "X",
             help=f"{item.help}{usual}".replace("%", "%%"),
         )
+
+
+def _add_score(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", metavar="RUN", help="the id or name of a run of method reward")
+    command.add_argument("source", metavar="DATASET", help=_SOURCE)
+    command.add_argument(
+        "--out", metavar="FILE", help="where the points go as JSON Lines; else into the workspace"
+    )
 
 
 def _add_export(command: argparse.ArgumentParser) -> None:

@@ -87,6 +87,13 @@ def _run_target(job: Job) -> ChatTarget:
         )
     values = job.config()
     config = read_config(values, f"config.json of '{job.name}'")
+    if config.method == "reward":
+        raise JobError(
+            f"'{job.name}' is a reward model: it gives answers points and writes none.",
+            f"Let it judge a file: python launch.py score {job.id} FILE. To chat, choose a run "
+            "of another method.",
+            "reward_model",
+        )
     return ChatTarget(
         kind="run",
         name=job.name,

@@ -106,6 +106,10 @@ def _work(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, obje
         from studio.engine.export.entry import run_export  # noqa: PLC0415  (torch)
 
         return run_export(job, workspace, events)
+    if job.kind == "score":
+        from studio.engine.score import run_score  # noqa: PLC0415  (torch)
+
+        return run_score(job, workspace, events)
     if job.kind == "synthesis":
         from studio.engine.chat.synthesize import run_synthesis  # noqa: PLC0415  (torch or llama.cpp)
 

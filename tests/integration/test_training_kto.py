@@ -99,8 +99,8 @@ def test_a_kto_step_equals_trls(
     trainer, data = our_trainer(workspace, config)
     rows = [data.train[index] for index in range(8)]
     assert {row.good for row in rows} == {True, False}
-    names = read_facts(llama_folder).linear_names
-    fresh = attach_adapter(load_base(llama_folder), config.adapter, names, config.training.seed)
+    facts = read_facts(llama_folder)
+    fresh = attach_adapter(load_base(llama_folder), config.adapter, facts, config.training.seed)
     theirs = their_trainer(
         KTOTrainer,
         KTOConfig,
@@ -196,3 +196,15 @@ def test_stop_and_resume_equal_a_run_that_went_through(
     assert [event["step"] for event in events_of(job, "resumed")] == [3]
     name = "adapter/adapter_model.safetensors"
     assert (job.folder / name).read_bytes() == (reference.folder / name).read_bytes()
+
+
+def test_a_start_from_the_datas_own_directions_works_on_judged_answers(
+    kto_config: RunConfig, workspace: Workspace, train_here: TrainHere
+) -> None:
+    config = replace(
+        kto_config,
+        adapter=replace(kto_config.adapter, init_lora_weights="eva"),
+        training=replace(kto_config.training, max_steps=2),
+    )
+    job = train_here(workspace, config)
+    assert events_of(job, "eval")[0]["eval_loss"] == pytest.approx(0.5, abs=1e-6)

@@ -54,6 +54,7 @@ def test_every_sampling_knob_is_an_option_of_chat_with_its_default() -> None:
         ["stop", "r"],
         ["resume", "r"],
         ["chat", "t", "--prompt", "p"],
+        ["score", "r", "d"],
         ["export", "r"],
     ],
 )

@@ -7,6 +7,7 @@ from peft import PeftModel, PrefixEncoder, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 
+from studio.engine.scorer import HEAD
 from studio.engine.training.peft_configs import peft_config
 from studio.models.facts import ModelFacts
 from studio.training.adapter import AdapterSettings
@@ -24,8 +25,12 @@ def attach_adapter(
 ) -> PeftModel:
     """A fresh adapter of any kind, in FP32, random from `seed`; it changes nothing yet, except
     for prompts. Start values that come from weights or data are set later (`starts.py`)."""
+    config = peft_config(settings, facts, seed, n_steps)
+    if hasattr(model, HEAD):
+        # A head of points is trained whole; peft adds it to what goes into the adapter's file.
+        config.task_type = "SEQ_CLS"
     torch.manual_seed(seed)
-    tuned = get_peft_model(model, peft_config(settings, facts, seed, n_steps))
+    tuned = get_peft_model(model, config)
     if settings.kind == "prefix":
         encoder = cast(PrefixEncoder, tuned.prompt_encoder["default"])
         nn.init.normal_(encoder.embedding.weight, std=_PREFIX_STD)

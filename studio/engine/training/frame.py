@@ -123,6 +123,10 @@ class WatchedTrainer(Trainer):
         """What goes through the model for these rows of a pass."""
         return self.collate(rows)
 
+    def plain_batch(self, rows: Sequence[Any]) -> Batch:
+        """Rows that no step has prepared, for a look at the data."""
+        return self.batch_of(rows)
+
     def total_weight(self, rows: Sequence[Any]) -> float:
         """What the loss of these rows is divided by."""
         return float(len(rows))

@@ -62,7 +62,7 @@ class KtoTrainer(ReferenceTrainer):
         self, model: nn.Module, rows: Sequence[JudgedExample]
     ) -> Sequence[MeasuredAnswer]:
         def measure(part: Sequence[JudgedExample]) -> tuple[torch.Tensor, Figures]:
-            batch = self.on_device(self.collate([row.example for row in part]))
+            batch = self.on_device(self.plain_batch(part))
             with self.compute_loss_context_manager():
                 with self.reference.on(model):
                     reference_B, _ = answer_logps(model, batch)
@@ -73,6 +73,9 @@ class KtoTrainer(ReferenceTrainer):
         total, _ = self.passes.run(mismatched(rows), measure, model)
         kl = max(float(total) / len(rows), 0.0)
         return [MeasuredAnswer(row, kl) for row in rows]
+
+    def plain_batch(self, rows: Sequence[JudgedExample]) -> Batch:
+        return self.collate([row.example for row in rows])
 
     def batch_of(self, rows: Sequence[MeasuredAnswer]) -> Batch:
         return {

@@ -12,6 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from studio.engine.loading import allow_fast_matmul, load_base, load_tuned, pick_device, set_threads
 from studio.engine.quantized import Bits, OriginalWeights
+from studio.engine.scorer import with_score_head
 from studio.engine.trained_weights import TrainedWeights
 from studio.engine.training.adalora import Allocating, is_adalora
 from studio.engine.training.adapters import attach_adapter
@@ -161,6 +162,8 @@ class Training:
         base = load_base(self.folder, stored, self.device, Bits.of(settings))
         # Learned tokens stand before each text of a batch, not before all of them.
         flat = settings.kind not in PROMPTS and use_flat_batches(base, self.precision)
+        if self.config.method == "reward":
+            base = with_score_head(base, self.config.training.seed)
         return base, flatten if flat else pad
 
     def _adapter(self, base: PreTrainedModel, n_rows: int) -> tuple[PeftModel, Start]:
@@ -175,7 +178,7 @@ class Training:
         """The run's first rows, as they go through the model."""
         rows = [data.train[number] for number in range(min(len(data.train), EVA_ROWS))]
         size = self.config.training.per_device_train_batch_size
-        return [trainer.on_device(trainer.batch_of(part)) for part in parts_of(rows, size)]
+        return [trainer.on_device(trainer.plain_batch(part)) for part in parts_of(rows, size)]
 
     def _plan(self, data: TrainData, trainer: WatchedTrainer, n_threads: int) -> dict[str, object]:
         weights = cast(PeftModel, trainer.model).parameters()

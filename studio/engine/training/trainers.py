@@ -3,6 +3,7 @@
 from studio.engine.training.frame import WatchedTrainer
 from studio.engine.training.kto import KtoTrainer
 from studio.engine.training.preference import DpoTrainer, OrpoTrainer, SimpoTrainer
+from studio.engine.training.reward import RewardTrainer
 from studio.engine.training.sft import SftTrainer
 
 _TRAINERS: dict[str, type[WatchedTrainer]] = {
@@ -12,6 +13,7 @@ _TRAINERS: dict[str, type[WatchedTrainer]] = {
     "orpo": OrpoTrainer,
     "simpo": SimpoTrainer,
     "kto": KtoTrainer,
+    "reward": RewardTrainer,
 }
 
 
