@@ -139,6 +139,8 @@ def load_tuned(
 ) -> PeftModel | TrainedWeights:
     """`base` with what a run left on it; `model.disable_adapter()` gives the base back.
 
+    With `is_trainable` an adapter has gradients and is in FP32.
+
     Raises: ModelError when the folder holds no adapter or one of another model.
     """
     missing = missing_file(adapter_dir)
@@ -151,7 +153,7 @@ def load_tuned(
     if adapter_kind(adapter_dir) == "weights":
         return load_trained(base, adapter_dir)
     try:
-        return PeftModel.from_pretrained(base, str(adapter_dir), is_trainable=is_trainable).eval()
+        tuned = PeftModel.from_pretrained(base, str(adapter_dir), is_trainable=is_trainable).eval()
     except (RuntimeError, ValueError) as error:
         raise ModelError(
             f"The adapter in '{adapter_dir.name}' does not fit this base model: "
@@ -159,3 +161,8 @@ def load_tuned(
             "Choose the base model that it was trained on; adapter_config.json names it.",
             "adapter_mismatch",
         ) from error
+    for weight in tuned.parameters():
+        # Whole modules and biases of an adapter come in the base's number format.
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    return tuned

@@ -40,6 +40,12 @@ def targets(settings: AdapterSettings, facts: ModelFacts) -> list[Linear]:
     return [layer for layer in chosen if not blocks or layer.block in blocks]
 
 
+def parameters_of_experts(settings: AdapterSettings, facts: ModelFacts) -> list[str]:
+    """Experts' and routers' parameters that get an adapter; they are no layers of their own."""
+    known = (*facts.experts, *facts.routers)
+    return [layer.name for layer in targets(settings, facts) if layer in known]
+
+
 def by_pattern(patterns: dict[str, int], name: str, default: int) -> int:
     """peft's rule: a pattern is a regular expression for the end of a layer's name."""
     for pattern, value in patterns.items():

@@ -20,7 +20,7 @@ from peft import (
 
 from studio.models.facts import ModelFacts
 from studio.training.adapter import PROMPTS, AdapterSettings
-from studio.training.counts import FEEDFORWARD, adalora_start_rank
+from studio.training.counts import FEEDFORWARD, adalora_start_rank, parameters_of_experts
 
 # How peft calls "the biases of the target layers" by kind.
 _BIAS_ONLY = {"lora": "lora_only", "adalora": "lora_only", "vera": "vera_only"}
@@ -51,7 +51,7 @@ def peft_config(
         shared["bias"] = "all" if whole else _BIAS_ONLY[settings.kind]
     match settings.kind:
         case "lora":
-            return _lora_config(settings, shared)
+            return _lora_config(settings, facts, shared)
         case "adalora":
             return _adalora_config(settings, shared, n_steps)
         case "vera":
@@ -65,7 +65,9 @@ def peft_config(
             return MissConfig(**shared, r=settings.r, miss_dropout=settings.lora_dropout)
 
 
-def _lora_config(settings: AdapterSettings, shared: dict[str, Any]) -> LoraConfig:
+def _lora_config(
+    settings: AdapterSettings, facts: ModelFacts, shared: dict[str, Any]
+) -> LoraConfig:
     # The other start values are the studio's own (`starts.py`): peft knows no Conv1D for some, and
     # rounds others to the base's number format.
     gaussian = settings.init_lora_weights == "gaussian"
@@ -77,6 +79,7 @@ def _lora_config(settings: AdapterSettings, shared: dict[str, Any]) -> LoraConfi
         use_rslora=settings.use_rslora,
         use_dora=settings.use_dora,
         init_lora_weights="gaussian" if gaussian else True,
+        target_parameters=parameters_of_experts(settings, facts) or None,
         **_patterns(settings),
     )
 
