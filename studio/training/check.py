@@ -6,6 +6,7 @@ with its fix; an empty list means go.
 
 from studio.models.facts import ModelFacts
 from studio.settings import Problem, bounds_problems
+from studio.training.check_adapter import adapter_problems
 from studio.training.check_rewards import reward_problems
 from studio.training.config import RunConfig
 from studio.training.methods import METHODS
@@ -21,7 +22,8 @@ def check(config: RunConfig, facts: ModelFacts, n_train_rows: int) -> list[Probl
         *bounds_problems(config.preference, "preference."),
         *bounds_problems(config.grpo, "grpo."),
     ]
-    found += _target_problems(config, facts)
+    found += _model_problems(facts)
+    found += adapter_problems(config, facts)
     found += _data_problems(config, n_train_rows)
     if config.method == "grpo":
         found += reward_problems(config)
@@ -37,23 +39,14 @@ def check(config: RunConfig, facts: ModelFacts, n_train_rows: int) -> list[Probl
     return found
 
 
-def _target_problems(config: RunConfig, facts: ModelFacts) -> list[Problem]:
-    unknown = [name for name in config.adapter.target_modules if name not in facts.linear_names]
-    if not facts.linear:
-        return [
-            Problem(
-                field="model",
-                message="No linear layers were found in this model.",
-                fix="Choose a causal language model in safetensors form.",
-            )
-        ]
-    if not unknown:
+def _model_problems(facts: ModelFacts) -> list[Problem]:
+    if facts.linear:
         return []
     return [
         Problem(
-            field="adapter.target_modules",
-            message=f"The model has no layers named {', '.join(unknown)}.",
-            fix="Choose from: " + ", ".join(facts.linear_names) + ".",
+            field="model",
+            message="No linear layers were found in this model.",
+            fix="Choose a causal language model in safetensors form.",
         )
     ]
 

@@ -4,7 +4,7 @@ Label and advice, what becomes of the result, and which knobs of AdapterSettings
 Its exact size stands in `counts.py`, what it refuses in `check_adapter.py`.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 from studio.training.adapter import KINDS, AdapterSettings
 
@@ -127,20 +127,13 @@ def knobs_of(kind: str) -> tuple[str, ...]:
     return ABOUT[kind].knobs if kind in ABOUT else ()
 
 
-def only_of_kind(settings: AdapterSettings) -> AdapterSettings:
-    """`settings` with every knob that its kind does not use back at its default."""
-    foreign = _foreign(settings)
-    return replace(settings, **{name: getattr(AdapterSettings(), name) for name in foreign})
-
-
 def foreign_knobs(settings: AdapterSettings) -> tuple[str, ...]:
     """Knobs that were changed though the kind does not use them."""
-    default = AdapterSettings()
-    return tuple(n for n in _foreign(settings) if getattr(settings, n) != getattr(default, n))
-
-
-def _foreign(settings: AdapterSettings) -> list[str]:
     if settings.kind not in KINDS:
-        return []
-    used = ("kind", *knobs_of(settings.kind))
-    return [item.name for item in fields(AdapterSettings) if item.name not in used]
+        return ()
+    default, used = AdapterSettings(), ("kind", *knobs_of(settings.kind))
+    return tuple(
+        item.name
+        for item in fields(AdapterSettings)
+        if item.name not in used and getattr(settings, item.name) != getattr(default, item.name)
+    )
