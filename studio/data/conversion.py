@@ -49,7 +49,7 @@ def convert(
     records = _all_records(files, units, facts)
     n_rows = 0
     with (
-        atomic_path(folder / "rows.arrow") as part,
+        atomic_path(folder / "rows.arrow", durable=False) as part,
         pa.OSFile(str(part), "wb") as sink,
         pa.ipc.new_file(sink, SCHEMA) as writer,
     ):

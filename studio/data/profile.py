@@ -206,7 +206,7 @@ def save_profile(profile: Profile, path: Path) -> None:
         columns[name] = pa.DictionaryArray.from_arrays(pa.array(words.codes), values)
     columns["findings"] = pa.array(profile.flags)
     table = pa.table(columns, metadata={"codes": " ".join(profile.codes)})
-    with atomic_path(path) as part:
+    with atomic_path(path, durable=False) as part:
         pq.write_table(table, part, compression="zstd")
 
 

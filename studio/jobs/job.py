@@ -8,6 +8,7 @@ Nothing stores a state. `state_of` reads it off the facts: the last event, the l
 
 import difflib
 import json
+import os
 import random
 import shutil
 import time
@@ -46,6 +47,8 @@ class Job:
     created_at: float
     folder: Path
     number: int = 0
+    # The workspace's folder then: it may have been moved since.
+    made_in: str = ""
 
     @property
     def events_path(self) -> Path:
@@ -73,7 +76,10 @@ class Job:
         return self.folder / "stop.request"
 
     def config(self) -> dict[str, Any]:
-        """The settings. Raises: JobError (job_damaged) where they are gone or cut."""
+        """The settings; what lay in the workspace is named where it lies now.
+
+        Raises: JobError (job_damaged) where they are gone or cut.
+        """
         try:
             values: dict[str, Any] = json.loads((self.folder / "config.json").read_text("utf-8"))
         except (OSError, ValueError) as error:
@@ -82,7 +88,21 @@ class Job:
                 "Delete it, and start a new one with settings of your own.",
                 "job_damaged",
             ) from error
-        return values
+        moved: dict[str, Any] = _moved(values, self.made_in, str(self.folder.parent.parent))
+        return moved
+
+
+def _moved(value: Any, old: str, new: str) -> Any:
+    """`value` with every path in the folder `old` as one in the folder `new`."""
+    if not old or old == new:
+        return value
+    if isinstance(value, dict):
+        return {name: _moved(item, old, new) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_moved(item, old, new) for item in value]
+    if isinstance(value, str) and value.startswith(old + os.sep):
+        return new + value.removeprefix(old)
+    return value
 
 
 def create_job(
@@ -112,6 +132,7 @@ def create_job(
         "number": 1 + max((job.number for job in list_jobs(workspace)), default=0),
         "created_at": round(time.time(), 3),
         "versions": _versions(),
+        "workspace": str(workspace.root),
     }
     write_json(folder / "job.json", facts)
     return read_job(folder)
@@ -137,6 +158,7 @@ def read_job(folder: Path) -> Job:
         created_at=facts["created_at"],
         folder=folder,
         number=facts.get("number", 0),
+        made_in=facts.get("workspace", ""),
     )
 
 

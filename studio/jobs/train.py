@@ -13,6 +13,7 @@ from studio.jobs.job import Job, create_job, state_of
 from studio.jobs.lock import hold
 from studio.jobs.process import continue_run
 from studio.jobs.queue import KIND, advance_queue, last_place, queue_lock
+from studio.jobs.space import check_space
 from studio.jobs.start_adapter import copy_start, with_start
 from studio.models.facts import read_facts
 from studio.models.reference import STARTER, ModelRef
@@ -29,8 +30,10 @@ def start_run(workspace: Workspace, config: RunConfig) -> Job:
 
     A hub model that is not on this computer is downloaded first.
     Raises: ConfigError (config_problems) with all problems; DataError or ModelError when the files
-    cannot be read, or what the run goes on from does not fit.
+    cannot be read, or what the run goes on from does not fit; SetupError or JobError where the
+    disk takes nothing, or not enough.
     """
+    workspace.check_writable()
     pinned, n_train_rows = _pinned(workspace, config)
     facts = read_facts(ModelRef.parse(pinned.model).folder(download=True))
     pinned, start = with_start(workspace, pinned, facts)
@@ -41,6 +44,7 @@ def start_run(workspace: Workspace, config: RunConfig) -> Job:
             " ".join(problem.fix for problem in problems),
             "config_problems",
         )
+    check_space(workspace.root, pinned, facts)
     with hold(queue_lock(workspace), wait=True):
         place = last_place(workspace)
         job = create_job(workspace, KIND, pinned.name, to_dict(pinned), place)
@@ -56,6 +60,7 @@ def resume_run(workspace: Workspace, job: Job) -> Job:
     It goes on from the newest whole checkpoint, or starts over and says so; a paused one goes on
     where it is. Raises: JobError when there is nothing to resume.
     """
+    workspace.check_writable()
     with hold(queue_lock(workspace), wait=True):
         state = state_of(job)
         if state == "paused":

@@ -19,6 +19,7 @@ from studio.jobs.lock import hold
 from studio.jobs.process import ALREADY_RUNNING, DEVICE_BUSY, device_lock
 from studio.jobs.queue import KIND as TRAIN
 from studio.jobs.queue import advance_queue
+from studio.jobs.space import disk_full, is_disk_full, room_for_last_words
 from studio.paths import Workspace
 
 _LOCK_SECONDS = 2.0
@@ -58,7 +59,8 @@ def _run(job: Job, workspace: Workspace) -> int:
     # In this order: killed in between, the run starts again.
     job.start_path.unlink(missing_ok=True)
     try:
-        summary = _work(job, workspace, events)
+        with room_for_last_words(job.folder):
+            summary = _told_when_full(job, workspace, events)
         events.write("finished", **summary)
     except StopRequested as stop:
         events.write("stopped", **stop.values)
@@ -77,6 +79,15 @@ def _run(job: Job, workspace: Workspace) -> int:
     finally:
         events.close()
     return 0
+
+
+def _told_when_full(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, object]:
+    try:
+        return _work(job, workspace, events)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise disk_full(job.folder) from error
 
 
 def _hold_device(job: Job, workspace: Workspace) -> AbstractContextManager[bool]:

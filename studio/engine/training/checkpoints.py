@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.errors import JobError
+from studio.jobs.space import KEPT_CHECKPOINTS
 from studio.models.hashes import sha256_of
-from studio.paths import write_json, write_text
+from studio.paths import sync, sync_tree, write_json, write_text
 from studio.settings import to_dict
 from studio.training.adapter import AdapterSettings
 from studio.training.result_folder import (
@@ -24,7 +25,6 @@ from studio.training.result_folder import (
 MANIFEST = "manifest.json"
 COMPLETE = "COMPLETE"
 PROGRESS = "progress.json"
-KEPT = 2
 REQUIRED = (
     "optimizer.pt",
     "scheduler.pt",
@@ -49,7 +49,11 @@ def step_of(checkpoint: Path) -> int:
 
 
 def seal(checkpoint: Path) -> None:
-    """Write the manifest of all files, then the COMPLETE mark with the manifest's hash."""
+    """Write the manifest of all files, then the COMPLETE mark with the manifest's hash.
+
+    All of it is on the disk when this returns: older checkpoints may be removed then.
+    """
+    sync_tree(checkpoint)
     files = {
         path.relative_to(checkpoint).as_posix(): {
             "size_bytes": path.stat().st_size,
@@ -60,6 +64,7 @@ def seal(checkpoint: Path) -> None:
     }
     write_json(checkpoint / MANIFEST, {"schema_version": 1, "files": files})
     write_text(checkpoint / COMPLETE, sha256_of(checkpoint / MANIFEST) + "\n")
+    sync(checkpoint.parent)
 
 
 def damage_of(checkpoint: Path) -> str:
@@ -110,12 +115,19 @@ def newest_complete(folder: Path) -> tuple[Path | None, list[Damage]]:
     return None, damaged
 
 
-def rotate(folder: Path, kept: int = KEPT) -> None:
+def rotate(folder: Path, kept: int = KEPT_CHECKPOINTS) -> None:
     """Keep the newest `kept` sealed checkpoints; remove older ones and unfinished rests."""
     newest = sorted(_checkpoints(folder), key=step_of, reverse=True)
     sealed = [checkpoint for checkpoint in newest if (checkpoint / COMPLETE).is_file()]
     for checkpoint in newest:
         if checkpoint not in sealed[:kept]:
+            shutil.rmtree(checkpoint)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the checkpoints that were never sealed."""
+    for checkpoint in _checkpoints(folder):
+        if not (checkpoint / COMPLETE).is_file():
             shutil.rmtree(checkpoint)
 
 

@@ -21,6 +21,7 @@ from studio.engine.training.batches import Batch, Collator, flatten, pad
 from studio.engine.training.checkpoints import compare, newest_complete, step_of
 from studio.engine.training.data import TrainData
 from studio.engine.training.frame import WatchedTrainer, training_arguments
+from studio.engine.training.full_disk import told_when_full
 from studio.engine.training.passes import parts_of, recompute
 from studio.engine.training.report import Progress, Reporter
 from studio.engine.training.saving import save_adapter
@@ -85,8 +86,9 @@ class Training:
             if self.reporter.progress.recomputes:
                 recompute(cast(PeftModel, trainer.model))
             self.events.write("resumed", step=step_of(checkpoint))
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        return self._finish(trainer, data)
+        with told_when_full(self.job.folder, self.job.folder / CHECKPOINTS):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            return self._finish(trainer, data)
 
     def _stop_if_asked(self, step: int) -> None:
         if self.reporter.stop_requested:

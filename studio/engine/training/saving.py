@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from studio.engine.trained_weights import TrainedWeights
 from studio.engine.training import adalora, starts
 from studio.engine.training.starts import Start
-from studio.paths import write_text
+from studio.paths import sync, sync_tree, write_text
 from studio.training.result_folder import PEFT_WEIGHTS
 
 # By the names that transformers writes; the template goes beside them.
@@ -46,9 +46,11 @@ def save_adapter(
             shutil.copyfile(model_folder / name, part / name)
     if chat_template:
         write_text(part / "chat_template.jinja", chat_template)
+    sync_tree(part)
     if target.exists():
         os.replace(target, old)
     os.replace(part, target)
+    sync(target.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
