@@ -1,10 +1,12 @@
 """The one model the screen talks to at a time, in a child process, shared by all windows.
 
 In: a target (a run's id or a .gguf). Out: a ready ChatSession. Loading another target ends the
-child before, so memory is never held twice. Also: which answers of which window are under way.
+child before, so memory is never held twice; where a run starts that does not fit beside it, it
+makes room. Also: which answers of which window are under way.
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -12,10 +14,13 @@ from pathlib import Path
 from studio.errors import JobError, StudioError
 from studio.jobs.chat import ChatSession, Generation
 from studio.jobs.chat_target import ChatTarget, resolve_target
+from studio.jobs.job import Job
+from studio.jobs.memory import SPARE_BYTES, chat_fits, run_fits, training_run
 from studio.paths import Workspace
 from studio.training.result_folder import tensors_path
 
 _LOOK_SECONDS = 0.2
+_WATCH_SECONDS = 1.0
 
 
 class _Loading:
@@ -50,10 +55,12 @@ class _Loading:
 class ChatRoom:
     """Holds at most one loaded model. Safe to use from several threads."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, spare_bytes: int = SPARE_BYTES) -> None:
         self._workspace = workspace
+        self._spare_bytes = spare_bytes
         self._lock = threading.Lock()
         self._current: _Loading | None = None
+        self._made_room_for: Job | None = None
 
     def load(self, target: str) -> Iterator[str]:
         """What is going on, as words, until `target` can be asked. Raises: StudioError."""
@@ -92,6 +99,18 @@ class ChatRoom:
             and loading.target == resolve_target(self._workspace, target)
         )
 
+    def note(self) -> str:
+        """That the chat made room for a run, in words; "" where it did not, or is open again."""
+        run = self._made_room_for
+        if run is None:
+            return ""
+        training = training_run(self._workspace)
+        until = " once training has ended" if training and training.id == run.id else ""
+        return (
+            f"The chat made room for {run.name}; it opens again by itself at your next "
+            f"message{until}."
+        )
+
     def unload(self) -> None:
         """End the child; its memory is free when this returns."""
         with self._lock:
@@ -106,8 +125,45 @@ class ChatRoom:
                 return current
             if current is not None:
                 current.session.close()
+                self._current = None
+            run = training_run(self._workspace)
+            if run is not None and not chat_fits(target, self._spare_bytes):
+                raise _no_room(run)
+            self._made_room_for = None
             self._current = _Loading(self._workspace, target)
+            watch = threading.Thread(
+                target=self._watch, args=(self._current, run), name="chat room", daemon=True
+            )
+            watch.start()
             return self._current
+
+    def _watch(self, loading: _Loading, known: Job | None) -> None:
+        """Make room for each run that starts while this model is loaded, if it needs it; the run
+        `known` trained before and has its memory."""
+        while self._current is loading:
+            run = training_run(self._workspace)
+            if run is not None and run != known and not self._fits(run):
+                with self._lock:
+                    if self._current is loading:
+                        self._current, self._made_room_for = None, run
+                        loading.session.close(_no_room(run))
+                return
+            known = run
+            time.sleep(_WATCH_SECONDS)
+
+    def _fits(self, run: Job) -> bool:
+        try:
+            return run_fits(run, self._spare_bytes)
+        except StudioError:  # the run's own worker says what is wrong with it
+            return True
+
+
+def _no_room(run: Job) -> JobError:
+    return JobError(
+        f"Memory does not hold the chat beside the run {run.name}, which trains now.",
+        "The chat opens by itself at your next message once training has ended.",
+        "chat_made_room",
+    )
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
+from components.chat_note import build_chat_note
 from components.chat_pane import build_chat_pane, new_token, pane_value
 from components.chat_room import Answers, ChatRoom, chat_room
 from components.chat_stream import (
@@ -65,6 +66,7 @@ class _View:
 
     chosen: gr.State
     body: gr.Column
+    note: gr.HTML
     status: gr.HTML
     load: gr.Button
     unload: gr.Button
@@ -103,6 +105,7 @@ def build_compare(page: Page) -> None:
             load = gr.Button("Load", size="md", elem_id="compare-load", visible=False)
             unload = gr.Button("Unload", size="md", elem_id="compare-unload", visible=False)
     with gr.Column(visible=False, elem_id="compare-body") as body:
+        note = build_chat_note(room, "compare-note")
         with gr.Row(elem_classes="panes", equal_height=True):
             panes = (_build_pane("base", board), _build_pane("tuned", board))
         suggestions = live("suggestions", "compare-suggestions", [])
@@ -114,8 +117,8 @@ def build_compare(page: Page) -> None:
         ):
             form, system = build_sampling("compare")
     view = _View(
-        chosen, body, status, load, unload, panes, suggestions, prompt, send, stop, clear, form,
-        system,
+        chosen, body, note, status, load, unload, panes, suggestions, prompt, send, stop, clear,
+        form, system,
     )  # fmt: skip
     _follow_choice(page, view, picker, room)
     _connect_memory(view, room)
@@ -208,6 +211,7 @@ def _connect_memory(view: _View, room: ChatRoom) -> None:
     for ended in (loaded.success, loaded.failure):
         ended(lambda: gr.Button(interactive=True), None, view.load, **_QUIET)
     view.unload.click(unload, view.chosen, outputs, **_PRESSED)
+    view.note.said(lambda chosen: memory(room, chosen), view.chosen, outputs, **_QUIET)
 
 
 def _connect_chat(page: Page, view: _View, streams: _Streams) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
+from components.chat_note import build_chat_note
 from components.chat_pane import build_chat_pane, new_token, pane_value
 from components.chat_room import Answers, ChatRoom, chat_room
 from components.chat_stream import Board, Question, Turns, checked_prompt, streamed, with_question
@@ -59,6 +60,7 @@ def build_export_chat(page: Page) -> ExportChat:
     """Build the card; it is hidden until a file is chosen."""
     room, answers, board = chat_room(page.workspace), Answers(), Board()
     with gr.Column(visible=False, elem_classes=["s-card", "pane"], elem_id="export-chat") as card:
+        build_chat_note(room, "export-chat-note")
         pane = build_chat_pane(
             _PANE, board, "chat-file", "Say something below: llama.cpp answers from this file."
         )

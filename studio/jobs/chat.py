@@ -184,8 +184,10 @@ class ChatSession:
         for generation in running:
             generation.cancel()
 
-    def close(self) -> None:
-        """End the child and free its memory; answers under way end as cancelled errors."""
+    def close(self, why: JobError | None = None) -> None:
+        """End the child and free its memory; answers under way end with the error `why`."""
+        with self._state_lock:
+            self._failure = self._failure or why
         self._closed = True
         with self._write_lock:
             stdin = self._process.stdin

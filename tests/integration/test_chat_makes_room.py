@@ -1,0 +1,105 @@
+"""Training goes first: a loaded chat makes room where memory does not hold both, and says so."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from components.chat_room import ChatRoom
+from studio.errors import JobError
+from studio.jobs.job import Job, log_tail, state_of
+from studio.jobs.memory import SPARE_BYTES, training_bytes
+from studio.jobs.process import wait_until_ended
+from studio.jobs.queue import stop_run
+from studio.jobs.sampling import Sampling
+from studio.jobs.train import start_run
+from studio.models.facts import read_facts
+from studio.models.hardware import look
+from studio.models.reference import STARTER
+from studio.paths import STARTER_DIR, Workspace
+from studio.training.adapter import AdapterSettings
+from studio.training.config import RunConfig, TrainSettings
+
+# More than this computer has: with it, nothing fits beside anything.
+TOO_MUCH = 2 * psutil.virtual_memory().total
+QUESTION = [{"role": "user", "content": "Say: tiger"}]
+
+
+def wait_for(condition: Callable[[], bool], job: Job) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, log_tail(job)
+        time.sleep(0.05)
+
+
+def open_chat(room: ChatRoom, target: str) -> int:
+    """The process id of the chat, once it has answered."""
+    list(room.load(target))
+    session = room.session(target)
+    assert list(session.generate(QUESTION, Sampling(max_new_tokens=3)))[-1].done
+    return session.pid
+
+
+def long(config: RunConfig) -> RunConfig:
+    return replace(config, training=replace(config.training, max_steps=5000, save_steps=5000))
+
+
+def test_the_chat_makes_room_says_so_and_opens_again_after_the_run(
+    run_config: RunConfig, llama_folder: Path, workspace: Workspace
+) -> None:
+    room = ChatRoom(workspace, spare_bytes=TOO_MUCH)
+    child = open_chat(room, str(llama_folder))
+    generation = room.session(str(llama_folder)).generate(
+        QUESTION, Sampling(max_new_tokens=100_000)
+    )
+    job = start_run(workspace, long(run_config))
+    wait_for(lambda: room.loaded() == "", job)
+    assert not psutil.pid_exists(child)
+    assert room.note() == (
+        f"The chat made room for {job.name}; it opens again by itself at your next message once "
+        "training has ended."
+    )
+    for asked in (lambda: list(generation), lambda: list(room.load(str(llama_folder)))):
+        with pytest.raises(JobError) as caught:
+            asked()
+        assert caught.value.code == "chat_made_room" and job.name in caught.value.message
+    stop_run(workspace, job)
+    assert wait_until_ended(job, 300) == "stopped", log_tail(job)
+    wait_for(lambda: room.note().endswith("at your next message."), job)
+    open_chat(room, str(llama_folder))
+    assert room.note() == ""
+    room.unload()
+
+
+def test_the_starter_evicts_nobody_and_a_chat_opens_beside_it(
+    run_config: RunConfig, workspace: Workspace
+) -> None:
+    room = ChatRoom(workspace)
+    child = open_chat(room, STARTER)
+    job = start_run(workspace, long(run_config))
+    wait_for(lambda: state_of(job) == "running", job)
+    # Longer than the room takes between two looks.
+    time.sleep(3)
+    assert room.loaded() == STARTER and room.session(STARTER).pid == child
+    room.unload()
+    assert open_chat(room, STARTER) != child
+    assert room.note() == ""
+    stop_run(workspace, job)
+    assert wait_until_ended(job, 300) == "stopped", log_tail(job)
+    room.unload()
+
+
+def test_the_rule_counts_weights_activations_and_what_the_optimizer_keeps() -> None:
+    hardware = replace(look(), gpu=None)
+    n = read_facts(STARTER_DIR).n_parameters
+    fp32 = RunConfig(training=TrainSettings(precision="fp32"))
+    bf16 = RunConfig(training=TrainSettings(precision="bf16"))
+    whole = RunConfig(adapter=AdapterSettings(kind="full"))
+    lora = 417_792 * 16
+    assert training_bytes(fp32, hardware) == int(n * 4 * 1.5) + lora
+    assert training_bytes(bf16, hardware) == int(n * 2 * 1.5) + lora
+    assert training_bytes(whole, hardware) == int(n * 4 * 1.5) + n * 16
+    assert training_bytes(fp32, hardware) < SPARE_BYTES / 10
