@@ -10,7 +10,7 @@ from studio.errors import JobError
 from studio.events import EventWriter
 from studio.jobs.job import create_job, delete_job, find_job, list_jobs, log_tail, state_of
 from studio.jobs.lock import hold, is_held
-from studio.jobs.process import request_stop, start_worker
+from studio.jobs.process import continue_run, pause_run, request_stop, start_worker
 from studio.jobs.worker import ALREADY_RUNNING
 from studio.paths import PROJECT_DIR, Workspace
 
@@ -49,6 +49,8 @@ def test_names_of_jobs_made_at_once_differ(workspace):
         (["started", "phase"], "starting"),
         (["started", "phase", "plan"], "running"),
         (["started", "plan", "step"], "running"),
+        (["started", "step", "paused"], "paused"),
+        (["started", "step", "paused", "continued"], "running"),
     ],
 )
 def test_state_while_the_lock_is_held(job, events, state):
@@ -72,6 +74,39 @@ def test_a_request_shows_as_stopping_until_the_worker_ends(job):
     with pytest.raises(JobError) as caught:
         request_stop(job)
     assert caught.value.code == "job_not_running"
+
+
+def test_a_request_to_start_comes_before_what_was(job):
+    write(job, "started", "stopped")
+    job.start_path.write_text("1\n")
+    assert state_of(job) == "queued"
+    with other_process_holds(job):
+        assert state_of(job) == "starting"
+    job.start_path.unlink()
+    assert state_of(job) == "stopped"
+
+
+def test_a_worker_that_died_without_an_event_is_lost(job):
+    job.log_path.touch()
+    assert state_of(job) == "lost"
+
+
+def test_pause_and_stop_are_asked_of_running_jobs_and_stop_wins(job):
+    write(job, "started", "step", "paused")
+    for ask in (pause_run, request_stop):
+        with pytest.raises(JobError) as caught:
+            ask(job)
+        assert caught.value.code == "job_not_running"
+    with other_process_holds(job):
+        pause_run(job)
+        assert state_of(job) == "paused"
+        continue_run(job)
+        assert not job.pause_path.exists()
+        request_stop(job)
+        assert state_of(job) == "stopping"
+    with pytest.raises(JobError) as caught:
+        continue_run(job)
+    assert caught.value.code == "job_not_paused"
 
 
 def test_a_running_job_cannot_be_deleted(workspace, job):
