@@ -57,14 +57,15 @@ def kill_when(job: Job, moment: Callable[[], bool]) -> None:
     """Kill the worker in that moment; it is halted for every look, so that none is missed."""
     worker = psutil.Process(events_of(job, "started")[-1]["pid"])
     deadline = time.monotonic() + 300
-    while True:
+    try:
         worker.suspend()
-        if moment():
-            break
-        worker.resume()
-        assert time.monotonic() < deadline and state_of(job) != "finished", log_tail(job)
-        time.sleep(0.002)
-    os.kill(worker.pid, signal.SIGKILL)
+        while not moment():
+            worker.resume()
+            assert time.monotonic() < deadline and state_of(job) != "finished", log_tail(job)
+            time.sleep(0.002)
+            worker.suspend()
+    finally:
+        worker.kill()
     while state_of(job) != "lost":
         assert time.monotonic() < deadline
         time.sleep(0.01)
