@@ -32,6 +32,7 @@ _LABELS = {
     "resume": "Resume",
     "compare": "Compare",
     "export": "Export",
+    "further": "Train further",
     "duplicate": "Duplicate",
     "delete": "Delete",
 }
@@ -67,7 +68,7 @@ def offered(state: State, has_adapter: bool, is_next: bool) -> set[str]:
     if state in _RESUMABLE:
         names |= {"resume"}
     if has_adapter:
-        names |= {"compare", "export"} if state in ENDED else {"compare"}
+        names |= {"compare", "export", "further"} if state in ENDED else {"compare"}
     return names
 
 
@@ -149,8 +150,11 @@ def _connect_jumps(page: Page, actions: Actions) -> None:
     for tab in ("compare", "export"):
         actions.buttons[tab].click(lambda tab=tab: page.go_to(tab), None, page.tabs, **_QUIET)
 
-    def to_train(run_id: str) -> tuple[dict[str, Any], object]:
-        return {"run": run_id, "at": time.time()}, page.go_to("train")
+    def to_train(run_id: str, **more: str) -> tuple[dict[str, Any], object]:
+        return {"run": run_id, "at": time.time(), **more}, page.go_to("train")
 
     filled = [page.duplicate, page.tabs]
     actions.buttons["duplicate"].click(to_train, page.run, filled, show_progress="hidden")
+    actions.buttons["further"].click(
+        lambda run_id: to_train(run_id, start=run_id), page.run, filled, show_progress="hidden"
+    )

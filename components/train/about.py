@@ -37,7 +37,12 @@ def _needs(name: str, layout: str) -> str:
 
 
 def kind_html(chosen: str) -> str:
-    """When to take the chosen kind, whether its result can be exported, a fold with all kinds."""
+    """When to take the chosen kind, whether its result can be exported, a fold with all kinds.
+
+    "" where the kind is that of what the run starts from.
+    """
+    if not chosen:
+        return '<p class="s-note s-when">Its kind and size stay as they are.</p>'
     kind = ABOUT[chosen]
     tag = ' <span class="s-tag bad">not exportable to GGUF</span>' if not kind.exportable else ""
     items = [

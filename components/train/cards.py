@@ -8,6 +8,7 @@ from components.forms import Form, build_form, join
 from components.page import heading, static
 from components.train.about import kind_html
 from components.train.forms import MODULES, TARGETS, TrainForms, key_of
+from components.train.start import build_start
 from studio.training.adapter import AdapterSettings
 from studio.training.config import RunConfig, TrainSettings
 from studio.training.methods import GrpoSettings, PreferenceSettings
@@ -40,7 +41,12 @@ def build_forms() -> tuple[TrainForms, gr.HTML, gr.HTML]:
         "preference": join(preference.basic, preference.more),
         "grpo": join(grpo.basic, grpo.more),
     }
-    controls = {"name": name, TARGETS: adapter.targets, MODULES: adapter.modules}
+    controls = {
+        "name": name,
+        "start_adapter": adapter.start,
+        TARGETS: adapter.targets,
+        MODULES: adapter.modules,
+    }
     for section, form in forms.items():
         controls |= {key_of(section, key): control for key, control in form.controls.items()}
     groups = {"alpha-linked": ("adapter.lora_alpha",)}
@@ -65,6 +71,7 @@ class _AdapterCard(_Card):
     targets: gr.CheckboxGroup
     modules: gr.Textbox
     about: gr.HTML
+    start: gr.Dropdown
 
 
 def _card_of(section: str, title: str, settings: type) -> _Card:
@@ -82,6 +89,7 @@ def _card_of(section: str, title: str, settings: type) -> _Card:
 def _adapter_card() -> _AdapterCard:
     with gr.Column(elem_classes="s-card", elem_id="adapter-card"):
         heading("Adapter", "Or the model's own weights")
+        start = build_start()
         kind = build_form(AdapterSettings, only=("kind",))
         about = static(kind_html("lora"), elem_id="about-kind")
         basic = build_form(AdapterSettings, ("basic",), without=("kind",))
@@ -104,4 +112,4 @@ def _adapter_card() -> _AdapterCard:
                 info="Trained and saved whole beside the adapter, such as lm_head. Empty: none.",
                 elem_id="modules-to-save",
             )
-    return _AdapterCard(join(kind, basic), more, linked, targets, modules, about)
+    return _AdapterCard(join(kind, basic), more, linked, targets, modules, about, start)

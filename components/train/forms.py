@@ -51,7 +51,8 @@ class TrainForms:
             read["adapter"]["target_modules"] = _chosen_layers(named[TARGETS] or [], facts)
         if MODULES not in hidden:
             read["adapter"]["modules_to_save"] = _words(named[MODULES])
-        own = {"name": (named["name"] or "").strip(), **read.pop("")}
+        texts = {key: (named[key] or "").strip() for key in ("name", "start_adapter")}
+        own = {**texts, **read.pop("")}
         config = from_dict(RunConfig, {**own, **read}, _PLACE)
         return replace(config, model=model, dataset=dataset)
 

@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from html import escape
 
+from components.forms import choice_label
 from components.page import facts_list
 from components.train.model import short_count
 from studio.data.library import load_recipe
 from studio.data.prepared import prepare
 from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError, StudioError
+from studio.jobs.start_adapter import with_start
 from studio.models.facts import ModelFacts, read_facts
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
@@ -54,7 +56,9 @@ def make_plan(workspace: Workspace, dataset: str, model: str, configure: Configu
     config, advice = None, []
     if facts and recipe:
         try:
-            config = configure(recipe, facts)
+            asked = configure(recipe, facts)
+            started, _ = with_start(workspace, asked, facts)
+            config = replace(started, start_adapter=asked.start_adapter)
             problems += check(config, facts, rows[0])
             advice = advise(config, facts, rows[0])
         except StudioError as error:
@@ -108,7 +112,9 @@ def _numbers(config: RunConfig, facts: ModelFacts, n_rows: int) -> list[tuple[st
     adapter, training = config.adapter, config.training
     scaled = "lora_alpha" in knobs_of(adapter.kind)
     sign = "α/√r" if adapter.use_rslora else "α/r"
+    kind = [("Goes on with", choice_label(adapter.kind))] if config.start_adapter else []
     return [
+        *kind,
         *_counted(config, facts),
         *([(f"Scaling ({sign})", f"{adapter.scaling:.4g}")] if scaled else []),
         ("Effective batch", f"{training.effective_batch_size:,} {_rows(config)}"),

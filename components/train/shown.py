@@ -25,6 +25,7 @@ _METHODS_OF = {
 }
 # What the choice of the kind, the method and the rest may hide or show.
 DECIDING = (
+    "start_adapter",
     "method",
     "adapter.kind",
     "adapter.quantization",
@@ -45,6 +46,10 @@ def hidden_keys(named: Mapping[str, Any], has_experts: bool = False) -> frozense
     """
     hidden = {key for key, methods in _METHODS_OF.items() if named["method"] not in methods}
     hidden |= {f"adapter.{name}" for name in _ADAPTER.difference(knobs_of(named["adapter.kind"]))}
+    if named["start_adapter"]:
+        # What it starts from says all of the adapter but how the base is held in memory.
+        hidden |= {f"adapter.{name}" for name in (*_ADAPTER, "kind")}
+        hidden -= {"adapter.quantization", "adapter.double_quantization"}
     if not has_experts:
         hidden |= _OF_EXPERTS
     if named["adapter.quantization"] != "nf4":

@@ -13,6 +13,7 @@ from components.train.forms import TrainForms, values_of
 from components.train.model import build_model_card
 from components.train.plan import Plan, make_plan, plan_html, problems_html, settled
 from components.train.shown import DECIDING
+from components.train.start import connect_start
 from studio.data.library import list_datasets
 from studio.errors import ConfigError, StudioError
 from studio.jobs.job import state_of
@@ -41,6 +42,7 @@ def build_train(page: Page) -> None:
                 defaults = gr.Button("Back to the defaults", size="sm", elem_id="defaults")
     _connect_shown(page, forms, about_kind)
     _connect_method(page, forms, about_method)
+    connect_start(page, forms.controls["start_adapter"])
     _connect_alpha(forms)
     _connect_plan(page, forms, [summary, problems, start])
     connect_filling(page, forms, source, defaults)
@@ -55,7 +57,8 @@ def _connect_shown(page: Page, forms: TrainForms, about_kind: gr.HTML) -> None:
     @show_errors
     def show(model: str, *values: Any) -> tuple[str, str]:
         named = dict(zip(DECIDING, values, strict=True))
-        return forms.hiding(named, facts_of(model)), kind_html(named["adapter.kind"])
+        kind = "" if named["start_adapter"] else named["adapter.kind"]
+        return forms.hiding(named, facts_of(model)), kind_html(kind)
 
     gr.on(
         [control.change for control in (page.model, *deciding)],

@@ -98,9 +98,9 @@ def test_a_history_row_has_a_cell_for_every_column(workspace):
         ("lost", False, False, {"resume", "duplicate", "delete"}),
         (
             *("stopped", True, False),
-            {"resume", "compare", "export", "duplicate", "delete"},
+            {"resume", "compare", "export", "further", "duplicate", "delete"},
         ),
-        ("finished", True, False, {"compare", "export", "duplicate", "delete"}),
+        ("finished", True, False, {"compare", "export", "further", "duplicate", "delete"}),
     ],
 )
 def test_only_buttons_that_do_something_are_offered(state, has_adapter, is_next, names):

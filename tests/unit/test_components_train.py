@@ -14,10 +14,14 @@ from components.train.forms import TARGETS, TrainForms, values_of
 from components.train.kept import Kept, keep, read_kept
 from components.train.plan import exportable
 from components.train.shown import DECIDING, hidden_keys, hiding_style
+from components.train.start import start_choices
 from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError
+from studio.events import EventWriter
+from studio.jobs.job import Job, create_job
 from studio.models.facts import ModelFacts, read_facts
 from studio.paths import STARTER_DIR, Workspace
+from studio.settings import to_dict
 from studio.training.adapter import AdapterSettings
 from studio.training.config import RunConfig, TrainSettings
 from studio.training.methods import NO_PPO, GrpoSettings, PreferenceSettings
@@ -289,3 +293,42 @@ def test_a_choice_that_is_no_more_is_forgotten(tmp_path: Path):
     keep(workspace, Kept(dataset="", model="", values={"method": "ppo", "name": "x"}))
     kept = read_kept(workspace)
     assert kept is not None and kept.values == {"name": "x"}
+
+
+# --- starting from another run ------------------------------------------------------------------
+
+
+def ended_run(workspace: Workspace, name: str, model: str = "starter") -> Job:
+    """A finished run with an adapter and a whole checkpoint of step 20 beside a half one."""
+    job = create_job(workspace, "train", name, to_dict(RunConfig(model=model)))
+    events = EventWriter(job.events_path)
+    events.write("started", pid=1)
+    events.write("finished", step=30)
+    (job.folder / "adapter").mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (job.folder / "adapter" / name).write_text("{}", "utf-8")
+    for step in (10, 20):
+        (job.folder / "checkpoints" / f"checkpoint-{step}").mkdir(parents=True)
+    (job.folder / "checkpoints" / "checkpoint-20" / "COMPLETE").touch()
+    return job
+
+
+def test_runs_on_the_chosen_model_are_offered_with_their_whole_checkpoints(tmp_path: Path):
+    workspace = Workspace.open(tmp_path)
+    job = ended_run(workspace, "talker")
+    ended_run(workspace, "other", model="/models/other")
+    create_job(workspace, "train", "waiting", to_dict(RunConfig()))
+    assert start_choices(workspace, "starter")[1:] == [
+        ("talker, as it ended", job.id),
+        ("talker, step 20", f"{job.id}@20"),
+    ]
+    assert start_choices(workspace, "starter", "/my/adapter")[-1] == ("/my/adapter", "/my/adapter")
+
+
+def test_what_a_run_starts_from_decides_the_adapter_but_not_how_the_base_is_held(forms, facts):
+    hidden = hidden_keys(deciding(start_adapter="talker"))
+    assert ADAPTER - hidden == {"adapter.quantization"}
+    shown = {**values_of(RunConfig()), TARGETS: [], "start_adapter": " talker@20 "}
+    shown["adapter.r"] = 99
+    config = forms.config([shown[key] for key in forms.controls], "starter", RECIPE, facts)
+    assert (config.start_adapter, config.adapter) == ("talker@20", AdapterSettings())
