@@ -125,7 +125,8 @@ def _values(dataset: Dataset) -> list[Any]:
         *drops,
         gr.Dropdown(value=recipe.text_unit, visible=of_text),
         gr.Number(value=recipe.chunk_characters, visible=of_text and recipe.text_unit == "chunk"),
-        recipe.train_on,
+        # Both sides of a pair, and a judged answer, are trained on whatever it says.
+        gr.Radio(value=recipe.train_on, visible=recipe.layout not in ("preference", "kto")),
         _weights(dataset),
     ]
 

@@ -49,6 +49,8 @@ class Actions:
         """Which of them are on screen for this run now."""
         waiting = [other.id for other in queue_of(workspace)]
         shown = offered(run.state, run.adapter is not None, waiting[:1] == [job.id])
+        if run.method == "reward":  # it gives points and says nothing
+            shown -= {"compare", "export"}
         return [
             gr.Button(visible=name in shown, interactive=run.state != "stopping")
             for name in self.buttons

@@ -15,6 +15,8 @@ from studio.training.config import RunConfig, TrainSettings
 from studio.training.methods import METHODS, PAIRS, GrpoSettings, PreferenceSettings
 
 _LOST_LINES = 8
+# What a run has settled by itself.
+_NOTES = ("memory_halved", "memory_recomputes", "stopped_early", "bf16_inexact")
 _SECTIONS: tuple[tuple[str, type, str], ...] = (
     ("", RunConfig, "Model and method"),
     ("dataset", DatasetRecipe, "Data"),
@@ -61,7 +63,12 @@ def parent_words(jobs: list[Job], source: str) -> str:
 def remarks_html(job: Job, run: RunSummary, warnings: list[Event]) -> str:
     """Warnings and the reason of a bad end, each with its fix; "" where there is nothing."""
     items = [
-        _finding("warn", "Warning", str(event.get("message", "")), str(event.get("fix", "")))
+        _finding(
+            "warn",
+            "Note" if event.get("code") in _NOTES else "Warning",
+            str(event.get("message", "")),
+            str(event.get("fix", "")),
+        )
         for event in _newest_of_each(warnings)
     ]
     if run.error:

@@ -27,7 +27,7 @@ class AdapterSettings:
     kind: str = knob(
         "lora",
         "What is trained",
-        "lora suits nearly every task. The line below says when another kind is worth it.",
+        "LoRA suits nearly every task. The line below says when another kind is worth it.",
         choices=KINDS,
         level="basic",
     )
@@ -69,8 +69,8 @@ class AdapterSettings:
     init_lora_weights: str = knob(
         "default",
         "Start values",
-        "default: A random, B zero. gaussian, orthogonal: other random A. pissa, olora: the "
-        "weights' own main directions, learns faster. eva: the data's main directions. loftq: "
+        "Default: A random, B zero. Gaussian, orthogonal: other random A. PiSSA, OLoRA: the "
+        "weights' own main directions, learns faster. EVA: the data's main directions. LoftQ: "
         "makes up for the error of a 4-bit base.",
         choices=INITS,
     )
@@ -82,7 +82,7 @@ class AdapterSettings:
     bias: str = knob(
         "none",
         "Biases",
-        "none: they stay. lora_only: those of the target layers are trained. all: every one.",
+        "None: they stay. Of the target modules: theirs are trained, too. All: every one.",
         choices=("none", "lora_only", "all"),
     )
     layers: str = knob(
@@ -123,7 +123,7 @@ class AdapterSettings:
     n_last_layers: int = knob(
         2,
         "Last layers",
-        "Kind last_layers: how many blocks are trained, counted from the end.",
+        "How many blocks are trained, counted from the end.",
         min=1,
         max=1024,
         step=1,
@@ -131,14 +131,14 @@ class AdapterSettings:
     quantization: str = knob(
         "none",
         "Base in memory",
-        "none: as it is. nf4: 4 bits a weight (QLoRA), a quarter of the memory. int8: 8 bits. The "
+        "None: as it is. 4-bit (NF4): QLoRA, a quarter of the memory. 8-bit: half. The "
         "adapter itself stays exact.",
         choices=("none", "nf4", "int8"),
     )
     double_quantization: bool = knob(
         True,
         "Double quantization",
-        "Kind nf4: also packs the scales, 0.37 bits a weight less.",
+        "4-bit (NF4): also packs the scales, 0.37 bits a weight less.",
     )
 
     @property

@@ -95,9 +95,8 @@ class TrainSettings:
     optim: str = knob(
         "adamw_torch",
         "Optimizer",
-        "adamw_torch suits nearly everything. adamw_8bit and paged_adamw_8bit keep its memory in 8 "
-        "bits; adafactor and sgd need almost none; lion moves by signs alone and wants a tenth of "
-        "the learning rate.",
+        "AdamW suits nearly everything. In 8 bits or paged it needs less memory; Adafactor and SGD "
+        "need almost none; Lion moves by signs alone and wants a tenth of the learning rate.",
         choices=OPTIMIZERS,
     )
     weight_decay: float = knob(
@@ -154,7 +153,7 @@ class TrainSettings:
     eval_strategy: str = knob(
         "steps",
         "Validate by",
-        "steps: as often as said below. epoch: whenever all rows have been seen.",
+        "Steps: as often as said below. Epoch: whenever all rows have been seen.",
         choices=("steps", "epoch"),
     )
     eval_steps: int = knob(

@@ -91,7 +91,7 @@ class PreferenceSettings:
     loss_type: str = knob(
         "sigmoid",
         "Loss (DPO)",
-        "sigmoid: as published. ipo: does not run away on few pairs. hinge: a margin. robust: "
+        "Sigmoid: as published. IPO: does not run away on few pairs. Hinge: a margin. Robust: "
         "where some pairs are the wrong way round.",
         choices=LOSS_TYPES,
     )

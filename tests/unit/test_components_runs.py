@@ -167,6 +167,16 @@ def test_a_warning_that_came_often_is_said_once_as_it_was_last(workspace):
     assert "At step 2." in html
 
 
+def test_what_a_run_has_settled_by_itself_is_a_note(workspace):
+    job = make_run(workspace)
+    end(job, "finished")
+    settled = {"code": "memory_halved", "message": "Memory was full.", "fix": "Nothing to do."}
+    other = {"code": "start_other_base", "message": "Another base.", "fix": "Stop the run."}
+    html = remarks_html(job, summarize(job), [settled, other])
+    assert "<b>Note:</b> Memory was full." in html
+    assert "<b>Warning:</b> Another base." in html
+
+
 def test_a_run_that_went_well_has_no_remarks(workspace):
     job = make_run(workspace)
     end(job, "finished")
