@@ -9,12 +9,15 @@ from html import escape
 from components.forms import choice_label
 from components.page import facts_list
 from components.train.model import short_count
+from components.wording import size
 from studio.data.library import load_recipe
 from studio.data.prepared import prepare
 from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError, StudioError
 from studio.jobs.start_adapter import with_start
 from studio.models.facts import ModelFacts, read_facts
+from studio.models.hardware import look
+from studio.models.memory import activation_bytes
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.settings import Problem, from_dict, to_dict
@@ -119,9 +122,16 @@ def _numbers(config: RunConfig, facts: ModelFacts, n_rows: int) -> list[tuple[st
         *([(f"Scaling ({sign})", f"{adapter.scaling:.4g}")] if scaled else []),
         ("Effective batch", f"{training.effective_batch_size:,} {_rows(config)}"),
         ("Optimizer steps", f"{training.n_steps(n_rows):,}"),
+        ("Activations at this length, about", size(_activations(config, facts))),
         ("Result", "a whole model" if adapter.trains_base else "an adapter"),
         ("GGUF export", "possible" if exportable(config, facts) else "not possible"),
     ]
+
+
+def _activations(config: RunConfig, facts: ModelFacts) -> int:
+    precision = look().resolve_precision(config.training.precision)
+    recomputes = config.training.gradient_checkpointing
+    return activation_bytes(facts, config.tokens_per_pass, precision, recomputes)
 
 
 def _counted(config: RunConfig, facts: ModelFacts) -> list[tuple[str, str]]:
