@@ -7,6 +7,7 @@ with its fix; an empty list means go.
 from studio.models.facts import ModelFacts
 from studio.settings import Problem, bounds_problems
 from studio.training.check_adapter import adapter_problems
+from studio.training.check_experts import expert_problems
 from studio.training.check_rewards import reward_problems
 from studio.training.config import RunConfig
 from studio.training.methods import METHODS
@@ -24,6 +25,7 @@ def check(config: RunConfig, facts: ModelFacts, n_train_rows: int) -> list[Probl
     ]
     found += _model_problems(facts)
     found += adapter_problems(config, facts)
+    found += expert_problems(config.adapter, facts)
     found += _data_problems(config, n_train_rows)
     if config.method == "grpo":
         found += reward_problems(config)
