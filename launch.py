@@ -37,6 +37,7 @@ python launch.py [COMMAND] [options]
   runs        list the runs and the queue
   pause       RUN: hold still after this step; resume goes on
   record      RUN: what it depended on: versions, machine, hashes of all files
+  repeat      RUN --out FOLDER: write it as settings and as a plain Python script
   stop        RUN: stop a run and keep what it has
   resume      RUN: go on with a paused, stopped or lost run
   chat        TARGET --prompt TEXT: ask a run, a model folder or a .gguf
@@ -55,6 +56,7 @@ COMMANDS = (
     "runs",
     "pause",
     "record",
+    "repeat",
     "stop",
     "resume",
     "chat",

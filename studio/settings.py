@@ -119,6 +119,19 @@ def to_dict(settings: Any) -> dict[str, Any]:
     return plain
 
 
+def differing(settings: Any) -> dict[str, Any]:
+    """Plain values of what is not as the class has it by default; nested settings likewise."""
+    return _difference(to_dict(settings), to_dict(type(settings)()))
+
+
+def _difference(values: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _difference(value, usual[key]) if usual[key] and isinstance(value, dict) else value
+        for key, value in values.items()
+        if value != usual[key]
+    }
+
+
 def from_dict(cls: type[T], values: Mapping[str, Any], place: str) -> T:
     """A settings object from plain values read at `place` (a file's name, for the message).
 

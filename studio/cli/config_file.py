@@ -11,7 +11,7 @@ import yaml
 from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError
 from studio.paths import write_json, write_text
-from studio.settings import to_dict
+from studio.settings import differing
 from studio.training.config import RunConfig, read_config
 
 
@@ -55,11 +55,9 @@ def write_recipe_file(path: Path, recipe: DatasetRecipe) -> None:
         key: tuple(_relative(Path(name), folder) for name in getattr(recipe, key))
         for key in ("files", "evaluation_files")
     }
-    empty = to_dict(DatasetRecipe())
-    values = to_dict(
+    kept = differing(
         replace(recipe, files=names["files"], evaluation_files=names["evaluation_files"])
     )
-    kept = {key: value for key, value in values.items() if value != empty[key]}
     if "edits" in kept:
         kept["edits"] = [_without_empty(edit) for edit in kept["edits"]]
     try:

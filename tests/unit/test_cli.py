@@ -51,6 +51,7 @@ def test_every_sampling_knob_is_an_option_of_chat_with_its_default() -> None:
         ["train", "c.yaml"],
         ["runs"],
         ["record", "r"],
+        ["repeat", "r", "--out", "f"],
         ["stop", "r"],
         ["resume", "r"],
         ["chat", "t", "--prompt", "p"],
