@@ -26,7 +26,7 @@ from studio.training.config import RunConfig
 from studio.training.result_folder import ADAPTER, tensors_path
 
 N_KILLS, KILLS_A_RUN, SEED = 25, 5, 20
-N_STEPS, SAVE_STEPS = 40, 3
+N_STEPS, SAVE_STEPS, BATCH_SIZE = 30, 3, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +50,19 @@ class Ended:
 def config() -> RunConfig:
     """The sample's own settings, shorter, with dropout and close checkpoints."""
     sample = read_config_file(SAMPLES_DIR / "pig-latin.yaml")
-    training = replace(sample.training, max_steps=N_STEPS, save_steps=SAVE_STEPS, eval_steps=10)
-    return replace(sample, adapter=replace(sample.adapter, lora_dropout=0.1), training=training)
+    training = replace(
+        sample.training,
+        max_steps=N_STEPS,
+        save_steps=SAVE_STEPS,
+        eval_steps=SAVE_STEPS,
+        per_device_train_batch_size=BATCH_SIZE,
+    )
+    return replace(
+        sample,
+        dataset=replace(sample.dataset, validation_share=0.01),
+        adapter=replace(sample.adapter, lora_dropout=0.1),
+        training=training,
+    )
 
 
 def adapter_of(job: Job) -> bytes:
