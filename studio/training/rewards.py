@@ -125,6 +125,11 @@ class Scorer:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    @property
+    def can_fail(self) -> bool:
+        """Whether a rule runs strange code."""
+        return bool(self._processes)
+
     def close(self) -> None:
         for process in self._processes:
             process.close()

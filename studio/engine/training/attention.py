@@ -5,7 +5,8 @@ common interface can use it. A model that does not, or that mixes tokens in anot
 (recurrence, convolution), fails the measurement and gets padded batches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -103,6 +104,19 @@ def _error(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 def _has_experts(model: PreTrainedModel) -> bool:
     return any(".experts." in name for name, _ in model.named_parameters())
+
+
+@contextmanager
+def own_attention(model: Any) -> Iterator[None]:
+    """Inside it `model` attends as its mask says, with a cache: what answering needs."""
+    now = model.config._attn_implementation
+    if now == NAME:
+        model.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        if now == NAME:
+            model.set_attn_implementation(NAME)
 
 
 def _flat_logits(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:

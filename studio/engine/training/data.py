@@ -24,21 +24,27 @@ from studio.text.examples import (
     PreferenceExample,
     encoder_for,
 )
+from studio.text.prompts import PromptExample, encode_prompts
 from studio.training.config import RunConfig
 
 _NAMED_ROWS = 5
-AnyExample = Example | PreferenceExample | JudgedExample
+AnyExample = Example | PreferenceExample | JudgedExample | PromptExample
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainData:
-    """Encoded rows, and the chat template (Jinja) that they were rendered with. `shape` tells of
-    mix and balance, for the plan; empty without them."""
+    """Encoded rows, and the encoder that made them. `shape` tells of mix and balance, for the
+    plan; empty without them."""
 
     train: Rows
     validation: Rows
-    chat_template: str
+    encoder: Encoder
     shape: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def chat_template(self) -> str:
+        """The template (Jinja) that the rows were rendered with."""
+        return self.encoder.template.source
 
 
 def load_data(
@@ -59,7 +65,7 @@ def load_data(
     return TrainData(
         train=train,
         validation=validation,
-        chat_template=encoder.template.source,
+        encoder=encoder,
         shape=prepared.shape(),
     )
 
@@ -114,6 +120,8 @@ class _Gatherer:
     def _encode(self, samples: Iterator[Any]) -> Iterator[AnyExample | TemplateError]:
         if self._method == "kto":
             return self._encoder.encode_judged(samples)
+        if self._method == "grpo":
+            return encode_prompts(self._encoder, samples)
         if self._method == "pretrain":
             # Whole, and everything labelled: it is cut into pieces afterwards.
             return replace(self._encoder.uncut, train_on="everything").encode_many(samples)
@@ -209,5 +217,7 @@ def _has_target(example: AnyExample) -> bool:
         return _has_target(example.chosen) and _has_target(example.rejected)
     if isinstance(example, JudgedExample):
         return _has_target(example.example)
+    if isinstance(example, PromptExample):
+        return example.room > 0
     # The first token is predicted by nothing.
     return any(label != IGNORE_INDEX for label in example.labels[1:])

@@ -28,6 +28,7 @@ from studio.engine.training.saving import write_result
 from studio.engine.training.starts import Start
 from studio.paths import write_json
 from studio.settings import to_dict
+from studio.text.examples import Encoder
 from studio.training.config import RunConfig, TrainSettings
 from studio.training.result_folder import ADAPTER_SETTINGS
 
@@ -96,8 +97,10 @@ class WatchedTrainer(Trainer):
     """A Trainer with our passes, our autocast, our validation, and an eye on NaN.
 
     A method says what the loss is a mean over (`total_weight`) and sums it up (`summed_loss`).
-    `settle` must be called before `train`.
+    `encoder` must be set and `settle` called before `train`.
     """
+
+    encoder: Encoder
 
     # Start values of the adapter, where what is saved depends on them (see `starts.py`).
     start: Start = {}

@@ -54,6 +54,8 @@ class Progress:
     # computed twice.
     n_halvings: int = 0
     recomputes: bool = False
+    # GRPO: how often the answers that are drawn at once were halved.
+    n_generation_halvings: int = 0
 
     @classmethod
     def read(cls, checkpoint: Path) -> "Progress":

@@ -146,6 +146,7 @@ class Training:
             model=model, args=TrainingArguments(**arguments), eval_dataset=data.validation
         )
         trainer.train_dataset = data.train
+        trainer.encoder = data.encoder
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(self.reporter)
         trainer.settle(self.reporter, collate, self.config, self.precision)

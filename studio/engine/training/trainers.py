@@ -1,6 +1,7 @@
 """Which trainer learns by which method."""
 
 from studio.engine.training.frame import WatchedTrainer
+from studio.engine.training.grpo import GrpoTrainer
 from studio.engine.training.kto import KtoTrainer
 from studio.engine.training.preference import DpoTrainer, OrpoTrainer, SimpoTrainer
 from studio.engine.training.reward import RewardTrainer
@@ -14,6 +15,7 @@ _TRAINERS: dict[str, type[WatchedTrainer]] = {
     "simpo": SimpoTrainer,
     "kto": KtoTrainer,
     "reward": RewardTrainer,
+    "grpo": GrpoTrainer,
 }
 
 

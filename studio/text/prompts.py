@@ -1,0 +1,50 @@
+"""Samples → prompts: what a model answers by itself, and the answer that the row has for it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from studio.data.messages import PlainText, Sample, messages_of
+from studio.errors import TemplateError
+from studio.text.examples import Encoder
+from studio.text.together import Asked, Way, walk_together
+
+
+@dataclass(frozen=True)
+class PromptExample:
+    """Tokens up to where the answer begins, the text of the last message before it, and the row's
+    own answer, None where it has none. `room` is how many tokens of an answer fit behind them."""
+
+    prompt_ids: list[int]
+    question: str
+    reference: str | None
+    room: int
+
+    @property
+    def n_tokens(self) -> int:
+        return len(self.prompt_ids)
+
+
+def encode_prompts(
+    encoder: Encoder, samples: Iterable[Sample]
+) -> Iterator[PromptExample | TemplateError]:
+    """The prompt of each sample, in order, not cut; or why it has none.
+
+    A conversation's prompt is all before the last turn of the assistant. Text has no turns: the
+    answer goes on where it ends.
+    """
+    return walk_together((_way(encoder, sample) for sample in samples), encoder.tokenizer)
+
+
+def _way(encoder: Encoder, sample: Sample) -> Way:
+    if isinstance(sample, PlainText):
+        (tokens,) = yield Asked([sample.text], add_special_tokens=True)
+        ends = tokens.ids[-1:] == [encoder.eos_id]
+        ids = tokens.ids[:-1] if ends else tokens.ids
+        return PromptExample(ids, sample.text, None, encoder.max_length - len(ids))
+    messages = messages_of(sample)
+    last = max(place for place, message in enumerate(messages) if message.role == "assistant")
+    before, answer = messages[:last], messages[last].content
+    (tokens,) = yield Asked([encoder.prompt_text(before, sample.tools)])
+    question = before[-1].content if before else ""
+    reference = answer if answer.strip() else None
+    return PromptExample(tokens.ids, question, reference, encoder.max_length - len(tokens.ids))
