@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from studio.errors import ConfigError
 from studio.settings import Problem
+from studio.training.adapter import PROMPTS
 from studio.training.config import RunConfig
 from studio.training.methods import REWARDS, Reward
 from studio.training.rewards import approved_source
@@ -25,6 +26,15 @@ def reward_problems(config: RunConfig) -> list[Problem]:
                 field=_FIELD,
                 message="Rows of layout 'text' have no answer that exact_match could compare with.",
                 fix="Choose another reward, or a layout with answers on the Data tab.",
+            )
+        )
+    if config.adapter.kind in PROMPTS:
+        found.append(
+            Problem(
+                field="adapter.kind",
+                message=f"GRPO cannot train {config.adapter.kind}: virtual tokens stand in the way "
+                "of drawing many answers at once.",
+                fix="Set What is trained to lora or another kind.",
             )
         )
     room = config.training.max_length

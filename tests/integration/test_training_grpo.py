@@ -34,9 +34,12 @@ def adapter_bytes(job: Job) -> bytes:
 
 @pytest.fixture(scope="module")
 def grpo_config(run_config: RunConfig) -> RunConfig:
-    """12 steps of 4 prompts with 8 answers each; an answer is good where it has the letter e."""
+    """12 steps of 4 prompts with 8 answers each; an answer is good where it has a vowel."""
     grpo = GrpoSettings(
-        rewards=(Reward(kind="regex", pattern="e"), Reward(kind="length", max_words=2, weight=0.5)),
+        rewards=(
+            Reward(kind="regex", pattern="[aeiou]"),
+            Reward(kind="length", max_words=2, weight=0.5),
+        ),
         num_generations=8,
         max_completion_length=8,
         kl_beta=0.01,
@@ -57,7 +60,7 @@ def test_the_mean_reward_rises(reference: Job) -> None:
     assert [event["step"] for event in steps] == list(range(1, 13))
     first = sum(event["reward_regex"] for event in steps[:3]) / 3
     last = sum(event["reward_regex"] for event in steps[-3:]) / 3
-    assert first < 0.3 < 0.7 < last
+    assert last > first + 0.3
 
 
 def test_every_step_says_what_the_answers_were_like(reference: Job) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from studio.data.recipe import DatasetRecipe
+from studio.training.adapter import AdapterSettings
 from studio.training.check_rewards import reward_problems, rule_problems
 from studio.training.config import RunConfig, TrainSettings
 from studio.training.methods import GrpoSettings, Reward
@@ -98,6 +99,11 @@ def test_exact_match_needs_rows_with_answers() -> None:
 def test_answers_need_room_beside_the_prompt() -> None:
     (problem,) = reward_problems(replace(GOOD, training=TrainSettings(max_length=128)))
     assert problem.field == "grpo.max_completion_length"
+
+
+def test_virtual_tokens_cannot_be_trained_by_rewards() -> None:
+    (problem,) = reward_problems(replace(GOOD, adapter=AdapterSettings(kind="prefix")))
+    assert problem.field == "adapter.kind"
 
 
 def test_a_rewards_file_is_named_from_the_folder_of_the_settings(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ Advantage of answer i of a group: A_i = r_i - mean(r), divided by std(r) + 1e-4 
 taken by their spread. Source: Shao et al. 2024 (arXiv 2402.03300) equation 3 and section 4.1; the
 standard deviation divides by n - 1.
 
-Loss of token t: -min(q A, clip(q, 1 - epsilon, 1 + epsilon) A) + beta * k3, with q the token's
+Loss of token t: -min(q A, clip(q, 1 - epsilon, 1 + epsilon) A) + beta q k3, with q the token's
 probability over the one it was drawn with, and k3 = p_ref / p - log(p_ref / p) - 1 against the
 model as the run began. Each set of answers serves one step, so q is 1 and only its gradient
-counts. The mean is over all tokens of the step's answers: over each answer first, as in the first
+counts: before k3 it makes the gradient that of the reverse KL. Source: DeepSeek-AI 2025 (arXiv
+2512.02556) section 3.1. The mean is over all tokens of the step's answers: over each answer first, as in the first
 publication, long answers would count less a token. Source: Yu et al. 2025 (arXiv 2503.14476)
 section 3.3. Probabilities are those of the temperature that answers are drawn with.
 
@@ -70,10 +71,9 @@ def advantages_of(rewards_PG: torch.Tensor, scale_rewards: bool) -> torch.Tensor
 
 
 def token_losses(
-    logps_N: torch.Tensor, old_logps_N: torch.Tensor, advantages_N: torch.Tensor, epsilon: float
+    ratios_N: torch.Tensor, advantages_N: torch.Tensor, epsilon: float
 ) -> torch.Tensor:
     """The clipped loss of each token [N]; see the top."""
-    ratios_N = torch.exp(logps_N - old_logps_N)
     clipped_N = ratios_N.clamp(1 - epsilon, 1 + epsilon)
     return -torch.min(ratios_N * advantages_N, clipped_N * advantages_N)
 
@@ -245,10 +245,11 @@ class GrpoTrainer(WatchedTrainer):
             with self.reference.on(model):
                 reference_N = self._logps(model, answers)
         logps_N = self._logps(model, answers)
-        losses_N = token_losses(logps_N, logps_N.detach(), batch["advantages"], self.grpo.epsilon)
+        ratios_N = torch.exp(logps_N - logps_N.detach())
+        losses_N = token_losses(ratios_N, batch["advantages"], self.grpo.epsilon)
         if reference_N is not None:
             kl_N = k3(logps_N, reference_N)
-            losses_N = losses_N + self.grpo.kl_beta * kl_N
+            losses_N = losses_N + self.grpo.kl_beta * ratios_N * kl_N
             figures["kl"] = (float(kl_N.detach().sum()), float(len(kl_N)))
         return losses_N.sum(), figures
 
