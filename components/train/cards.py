@@ -1,5 +1,6 @@
 """Draw the Train tab's cards: method, adapter, training, and those that only some methods have."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import gradio as gr
@@ -7,21 +8,23 @@ import gradio as gr
 from components.forms import Form, build_form, join
 from components.page import heading, static
 from components.train.about import kind_html
-from components.train.forms import MODULES, TARGETS, TrainForms, key_of
+from components.train.forms import MODULES, REWARDS, TARGETS, TrainForms, key_of
+from components.train.rewards import build_rewards
 from components.train.start import build_start
+from studio.paths import Workspace
 from studio.training.adapter import AdapterSettings
 from studio.training.config import RunConfig, TrainSettings
 from studio.training.methods import GrpoSettings, PreferenceSettings
 
 
-def build_forms() -> tuple[TrainForms, gr.HTML, gr.HTML]:
+def build_forms(workspace: Workspace, dataset: gr.State) -> tuple[TrainForms, gr.HTML, gr.HTML]:
     """The cards, and the lines about the method and about the kind."""
     with gr.Column(elem_classes="s-card", elem_id="method-card"):
         heading("Method")
         method = build_form(RunConfig, only=("method",))
         about = static(elem_id="about-method")
     preference = _card_of("preference", "Preferences", PreferenceSettings)
-    grpo = _card_of("grpo", "Rewards", GrpoSettings)
+    grpo = _card_of("grpo", "Rewards", GrpoSettings, lambda: build_rewards(workspace, dataset))
     adapter = _adapter_card()
     with gr.Column(elem_classes="s-card", elem_id="training-card"):
         heading("Training")
@@ -46,6 +49,7 @@ def build_forms() -> tuple[TrainForms, gr.HTML, gr.HTML]:
         "start_adapter": adapter.start,
         TARGETS: adapter.targets,
         MODULES: adapter.modules,
+        REWARDS: grpo.own,
     }
     for section, form in forms.items():
         controls |= {key_of(section, key): control for key, control in form.controls.items()}
@@ -57,15 +61,17 @@ def build_forms() -> tuple[TrainForms, gr.HTML, gr.HTML]:
     return TrainForms(controls, forms, groups, adapter.linked), about, adapter.about
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Card:
     """What stands in a section's card at once, and what is folded away."""
 
     basic: Form
     more: Form
+    # A control that is not made from knobs.
+    own: gr.HTML | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _AdapterCard(_Card):
     linked: gr.Checkbox
     targets: gr.CheckboxGroup
@@ -74,16 +80,19 @@ class _AdapterCard(_Card):
     start: gr.Dropdown
 
 
-def _card_of(section: str, title: str, settings: type) -> _Card:
-    """A card with the knobs of one section, whose ids carry its name."""
+def _card_of(
+    section: str, title: str, settings: type, build_own: Callable[[], gr.HTML] | None = None
+) -> _Card:
+    """A card with the knobs of one section, whose ids carry its name; above them its own part."""
     with gr.Column(elem_classes="s-card", elem_id=f"{section}-card"):
         heading(title)
+        own = build_own() if build_own else None
         basic = build_form(settings, ("basic",))
         with gr.Accordion(f"More about {title.lower()}", open=False, elem_id=f"{section}-more"):
             more = build_form(settings, ("advanced",))
     for name, control in join(basic, more).controls.items():
         control.elem_id = f"knob-{section}-{name}"
-    return _Card(basic, more)
+    return _Card(basic=basic, more=more, own=own)
 
 
 def _adapter_card() -> _AdapterCard:
@@ -112,4 +121,12 @@ def _adapter_card() -> _AdapterCard:
                 info="Trained and saved whole beside the adapter, such as lm_head. Empty: none.",
                 elem_id="modules-to-save",
             )
-    return _AdapterCard(join(kind, basic), more, linked, targets, modules, about, start)
+    return _AdapterCard(
+        basic=join(kind, basic),
+        more=more,
+        linked=linked,
+        targets=targets,
+        modules=modules,
+        about=about,
+        start=start,
+    )

@@ -16,6 +16,7 @@ from studio.training.config import SECTIONS, RunConfig
 
 TARGETS = "adapter.target_modules"
 MODULES = "adapter.modules_to_save"
+REWARDS = "grpo.rewards"
 _PLACE = "the form"
 
 
@@ -51,6 +52,8 @@ class TrainForms:
             read["adapter"]["target_modules"] = _chosen_layers(named[TARGETS] or [], facts)
         if MODULES not in hidden:
             read["adapter"]["modules_to_save"] = _words(named[MODULES])
+        if REWARDS not in hidden:
+            read["grpo"]["rewards"] = named[REWARDS]
         texts = {key: (named[key] or "").strip() for key in ("name", "start_adapter")}
         own = {**texts, **read.pop("")}
         config = from_dict(RunConfig, {**own, **read}, _PLACE)

@@ -29,7 +29,7 @@ def build_train(page: Page) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=340):
             build_model_card(page)
-            forms, about_method, about_kind = build_forms()
+            forms, about_method, about_kind = build_forms(page.workspace, page.dataset)
         with gr.Column(scale=4, min_width=300, elem_classes="s-sticky"):
             with gr.Column(elem_classes="s-card", elem_id="plan-card"):
                 heading("This run")

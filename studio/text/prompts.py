@@ -1,9 +1,9 @@
 """Samples → prompts: what a model answers by itself, and the answer that the row has for it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from studio.data.messages import PlainText, Sample, messages_of
+from studio.data.messages import Message, PlainText, Sample, messages_of
 from studio.errors import TemplateError
 from studio.text.examples import Encoder
 from studio.text.together import Asked, Way, walk_together
@@ -35,16 +35,29 @@ def encode_prompts(
     return walk_together((_way(encoder, sample) for sample in samples), encoder.tokenizer)
 
 
+def question_and_answer(sample: Sample) -> tuple[str, str | None]:
+    """The text of the last message before the answer, and the row's own answer."""
+    if isinstance(sample, PlainText):
+        return sample.text, None
+    messages = messages_of(sample)
+    last = _last_answer(messages)
+    answer = messages[last].content
+    return (messages[last - 1].content if last else ""), (answer if answer.strip() else None)
+
+
+def _last_answer(messages: Sequence[Message]) -> int:
+    return max(place for place, message in enumerate(messages) if message.role == "assistant")
+
+
 def _way(encoder: Encoder, sample: Sample) -> Way:
     if isinstance(sample, PlainText):
         (tokens,) = yield Asked([sample.text], add_special_tokens=True)
         ends = tokens.ids[-1:] == [encoder.eos_id]
         ids = tokens.ids[:-1] if ends else tokens.ids
-        return PromptExample(ids, sample.text, None, encoder.max_length - len(ids))
-    messages = messages_of(sample)
-    last = max(place for place, message in enumerate(messages) if message.role == "assistant")
-    before, answer = messages[:last], messages[last].content
-    (tokens,) = yield Asked([encoder.prompt_text(before, sample.tools)])
-    question = before[-1].content if before else ""
-    reference = answer if answer.strip() else None
-    return PromptExample(tokens.ids, question, reference, encoder.max_length - len(tokens.ids))
+    else:
+        messages = messages_of(sample)
+        before = messages[: _last_answer(messages)]
+        (tokens,) = yield Asked([encoder.prompt_text(before, sample.tools)])
+        ids = tokens.ids
+    question, reference = question_and_answer(sample)
+    return PromptExample(ids, question, reference, encoder.max_length - len(ids))

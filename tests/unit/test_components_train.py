@@ -30,9 +30,10 @@ RECIPE = DatasetRecipe(files=("rows.jsonl",))
 
 
 @pytest.fixture(scope="module")
-def forms() -> TrainForms:
+def forms(tmp_path_factory: pytest.TempPathFactory) -> TrainForms:
+    workspace = Workspace.open(tmp_path_factory.mktemp("train"))
     with gr.Blocks():
-        return build_forms()[0]
+        return build_forms(workspace, gr.State(""))[0]
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,12 @@ Loss of token t: -min(q A, clip(q, 1 - epsilon, 1 + epsilon) A) + beta q k3, wit
 probability over the one it was drawn with, and k3 = p_ref / p - log(p_ref / p) - 1 against the
 model as the run began. Each set of answers serves one step, so q is 1 and only its gradient
 counts: before k3 it makes the gradient that of the reverse KL. Source: DeepSeek-AI 2025 (arXiv
-2512.02556) section 3.1. The mean is over all tokens of the step's answers: over each answer first, as in the first
+2512.02556) section 3.1.
+
+The mean is over all tokens of the step's answers: over each answer first, as in the first
 publication, long answers would count less a token. Source: Yu et al. 2025 (arXiv 2503.14476)
-section 3.3. Probabilities are those of the temperature that answers are drawn with.
+section 3.3. Probabilities are those of the temperature that answers are drawn with. All this is
+what TRL 1.16 does by default.
 
 The validation loss is minus the mean points of one greedy answer to each validation prompt.
 
