@@ -15,7 +15,7 @@ from assets.make.company import read_facts
 from assets.make.manners import RUDE_REPLIES, SHORT_REPLIES
 from assets.make.pig_latin import pig_latin
 from assets.make.score import Probe, write_probes
-from assets.make.tasks import draw_name, draw_task, make_prompt
+from assets.make.tasks import TASKS, draw_name, draw_task, make_prompt
 from assets.make.words import draw_words, is_held_out
 
 REPLAY_SHARE = 0.3
@@ -185,6 +185,40 @@ def write_preferences(folder: Path) -> None:
     )
 
 
+# The base's own tasks in wordings that it gets right now and then: what rewards can bring out.
+HALF_KNOWN = (
+    ("upper", "Write in large letters: {}"),
+    ("reverse", "Reverse {}."),
+    ("last_word", "The last word of: {}"),
+)
+
+
+def write_rewards(folder: Path) -> None:
+    """Half-known tasks with their answers, to learn from rewards, and held-out ones."""
+    rng = Random(f"{SEED} rewards")
+
+    def asked(words: str, held_out: bool) -> tuple[str, str]:
+        while True:
+            task, wording = rng.choice(HALF_KNOWN)
+            slots, answer = TASKS[task].make(rng, words)
+            if is_held_out(f"rewards|{slots[0].lower()}") is held_out:
+                return wording.format(*slots), answer
+
+    def row() -> dict:
+        prompt, answer = asked("casual", held_out=False)
+        return {"prompt": prompt, "completion": answer}
+
+    _write_rows(folder / "rewards.jsonl", _unique(row, 1200, 9000))
+    probes: dict[str, Probe] = {}
+    for words in ("seen", "unseen"):
+        wanted = len(probes) + N_HELD_OUT
+        while len(probes) < wanted:
+            prompt, answer = asked(words, held_out=True)
+            probe = Probe(task="rewards", words=words, prompt=prompt, expected=answer)
+            probes.setdefault(prompt, probe)
+    write_probes(folder / "rewards.heldout.jsonl", list(probes.values()))
+
+
 def write_samples(folder: Path) -> None:
     """Every sample dataset and its held-out prompts."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -192,3 +226,4 @@ def write_samples(folder: Path) -> None:
     write_style(folder, "json-fields", _json_fields, JSON_WORDINGS, 2000)
     write_support(folder)
     write_preferences(folder)
+    write_rewards(folder)

@@ -34,7 +34,7 @@ def adapter_bytes(job: Job) -> bytes:
 
 @pytest.fixture(scope="module")
 def grpo_config(run_config: RunConfig) -> RunConfig:
-    """12 steps of 4 prompts with 8 answers each; an answer is good where it has a vowel."""
+    """18 steps of 4 prompts with 8 answers each; an answer is good where it has a vowel."""
     grpo = GrpoSettings(
         rewards=(
             Reward(kind="regex", pattern="[aeiou]"),
@@ -44,7 +44,7 @@ def grpo_config(run_config: RunConfig) -> RunConfig:
         max_completion_length=8,
         kl_beta=0.01,
     )
-    training = replace(run_config.training, learning_rate=2e-2)
+    training = replace(run_config.training, learning_rate=5e-2, num_train_epochs=3)
     return replace(run_config, method="grpo", grpo=grpo, training=training)
 
 
@@ -57,7 +57,7 @@ def reference(grpo_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) 
 
 def test_the_mean_reward_rises(reference: Job) -> None:
     steps = events_of(reference, "step")
-    assert [event["step"] for event in steps] == list(range(1, 13))
+    assert [event["step"] for event in steps] == list(range(1, 19))
     first = sum(event["reward_regex"] for event in steps[:3]) / 3
     last = sum(event["reward_regex"] for event in steps[-3:]) / 3
     assert last > first + 0.3

@@ -130,6 +130,10 @@ class GrpoTrainer(WatchedTrainer):
             graded += self._graded(row, group, found, learns)
             scores += found
         self._tell_failures(scores)
+        # As many answers as have the tokens of a batch of rows of Maximum length.
+        longest = max(answer.n_tokens for answer in graded)
+        room = self.settings.per_device_train_batch_size * self.settings.max_length
+        self.passes.most_rows = max(room // longest, 1)
         return graded
 
     def _answers(

@@ -22,11 +22,15 @@ Learn = Callable[[Sequence[Any]], tuple[torch.Tensor, Figures]]
 
 
 class Passes:
-    """How a step is cut; what was found out about memory goes with the run's progress."""
+    """How a step is cut; what was found out about memory goes with the run's progress.
+
+    `most_rows` is how many rows a pass takes while memory suffices.
+    """
 
     def __init__(self, settings: TrainSettings, reporter: Reporter) -> None:
         self._settings = settings
         self._reporter = reporter
+        self.most_rows = settings.per_device_train_batch_size
 
     def run(
         self, rows: Sequence[Any], learn: Learn, model: nn.Module
@@ -61,8 +65,7 @@ class Passes:
     @property
     def n_rows(self) -> int:
         """Most rows of a pass."""
-        halved = self._settings.per_device_train_batch_size >> self._reporter.progress.n_halvings
-        return max(halved, 1)
+        return max(self.most_rows >> self._reporter.progress.n_halvings, 1)
 
     def _make_smaller(self, rows: Sequence[Any], model: nn.Module, cause: BaseException) -> None:
         progress = self._reporter.progress
