@@ -116,12 +116,13 @@ def _numbers(config: RunConfig, facts: ModelFacts, n_rows: int) -> list[tuple[st
     scaled = "lora_alpha" in knobs_of(adapter.kind)
     sign = "α/√r" if adapter.use_rslora else "α/r"
     kind = [("Goes on with", choice_label(adapter.kind))] if config.start_adapter else []
+    n_steps, exact = config.planned_steps(n_rows)
     return [
         *kind,
         *_counted(config, facts),
         *([(f"Scaling ({sign})", f"{adapter.scaling:.4g}")] if scaled else []),
         ("Effective batch", f"{training.effective_batch_size:,} {_rows(config)}"),
-        ("Optimizer steps", f"{training.n_steps(n_rows):,}"),
+        ("Optimizer steps", f"{n_steps:,}" if exact else f"at least {n_steps:,}"),
         ("Activations at this length, about", size(_activations(config, facts))),
         ("Result", "a whole model" if adapter.trains_base else "an adapter"),
         ("GGUF export", "possible" if exportable(config, facts) else "not possible"),
@@ -137,6 +138,8 @@ def _activations(config: RunConfig, facts: ModelFacts) -> int:
 def _counted(config: RunConfig, facts: ModelFacts) -> list[tuple[str, str]]:
     try:
         n_trained = n_trainable(config.adapter, facts)
+        if config.method == "reward":
+            n_trained += facts.hidden_size  # the head of points
     except ConfigError:  # a pattern that cannot be read: the problems say which
         return []
     share = n_trained / facts.n_parameters if facts.n_parameters else 0.0

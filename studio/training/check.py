@@ -8,9 +8,9 @@ from studio.models.facts import ModelFacts
 from studio.settings import Problem, bounds_problems
 from studio.training.check_adapter import adapter_problems
 from studio.training.check_experts import expert_problems
+from studio.training.check_method import method_problems
 from studio.training.check_rewards import reward_problems
 from studio.training.config import RunConfig
-from studio.training.methods import METHODS
 
 
 def check(config: RunConfig, facts: ModelFacts, n_train_rows: int) -> list[Problem]:
@@ -62,25 +62,4 @@ def _data_problems(config: RunConfig, n_train_rows: int) -> list[Problem]:
                 fix="Bring a file on the Data tab, or lower the validation share.",
             )
         ]
-    recipes = [config.dataset, *(part.recipe for part in config.dataset.mix)]
-    weighed = any(recipe.balance == "weights" for recipe in recipes)
-    if weighed and config.method not in ("sft", "pretrain"):
-        return [
-            Problem(
-                field="dataset.balance",
-                message=f"Method {config.method} compares answers and cannot weigh rows.",
-                fix="Set Balance to oversample or undersample.",
-            )
-        ]
-    method = METHODS.get(config.method)
-    if method and config.dataset.layout not in method.layouts:
-        return [
-            Problem(
-                field="method",
-                message=f"Method {config.method} cannot use rows of layout "
-                f"'{config.dataset.layout}'. {method.missing}",
-                fix=f"It takes: {', '.join(method.layouts)}. Change the method, or the layout on "
-                "the Data tab.",
-            )
-        ]
-    return []
+    return method_problems(config)

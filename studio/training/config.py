@@ -246,6 +246,16 @@ class RunConfig:
         budget = training.max_tokens_per_pass
         return min(all_rows, max(row, budget)) if budget else all_rows
 
+    def planned_steps(self, n_rows: int) -> tuple[int, bool]:
+        """Optimizer steps for `n_rows` rows of the dataset, and whether that is their number: with
+        pretraining there are at least so many, as long documents become several pieces.
+
+        KTO learns each answer of a pair by itself. The layout must be settled.
+        """
+        apart = self.method == "kto" and self.dataset.layout == "preference"
+        n_steps = self.training.n_steps(2 * n_rows if apart else n_rows)
+        return n_steps, bool(self.training.max_steps) or self.method != "pretrain"
+
 
 # The parts of a run's settings that have knobs of their own, by their key.
 SECTIONS: dict[str, type] = {
