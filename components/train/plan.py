@@ -63,7 +63,8 @@ def make_plan(workspace: Workspace, dataset: str, model: str, configure: Configu
             started, _ = with_start(workspace, asked, facts)
             config = replace(started, start_adapter=asked.start_adapter)
             problems += check(config, facts, rows[0])
-            advice = advise(config, facts, rows[0])
+            # What cannot start needs no advice yet.
+            advice = [] if problems else advise(config, facts, rows[0])
         except StudioError as error:
             problems.append(_as_problem("form", error))
     return Plan(
@@ -106,7 +107,8 @@ def plan_html(plan: Plan, dataset_name: str) -> str:
             ("Rows to train on", f"{plan.n_train_rows:,}"),
             ("Rows to validate", f"{plan.n_validation_rows:,}" or "none"),
         ]
-    if plan.config and plan.facts:
+    # A rank of 0 is a problem that is told, and nothing to count with.
+    if plan.config and plan.facts and plan.config.adapter.r > 0:
         pairs += _numbers(plan.config, plan.facts, plan.n_train_rows)
     return facts_list(pairs)
 

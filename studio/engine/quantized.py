@@ -47,8 +47,9 @@ class Bits:
 class OriginalWeights:
     """Weights of a model folder by the name of their layer in memory, read one at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, conv1d: bool) -> None:
         self._folder = folder
+        self._conv1d = conv1d
 
     def __call__(self, layer: str) -> torch.Tensor:
         """The weight [O, I] of a linear layer."""
@@ -59,5 +60,5 @@ class OriginalWeights:
             with safe_open(path, framework="pt") as file:
                 if wanted in file.keys():
                     weight: torch.Tensor = file.get_tensor(wanted)
-                    return weight
+                    return weight.T if self._conv1d else weight
         raise KeyError(layer)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from studio.models.facts import ModelFacts
 from studio.settings import Problem
 from studio.training.config import RunConfig
+from studio.training.counts import rank_of, targets
 from studio.training.methods import PAIRS
 
 _FEW_ROWS = 20
@@ -20,7 +21,7 @@ _TINY = 50_000_000
 
 def advise(config: RunConfig, facts: ModelFacts, n_train_rows: int) -> list[Problem]:
     """Advice on `config`; [] where nothing stands out."""
-    return [*_of_rows(config, n_train_rows), *_of_rates(config, facts), *_of_rank(config)]
+    return [*_of_rows(config, n_train_rows), *_of_rates(config, facts), *_of_rank(config, facts)]
 
 
 def _of_rows(config: RunConfig, n_train_rows: int) -> Iterator[Problem]:
@@ -64,9 +65,24 @@ def _of_rates(config: RunConfig, facts: ModelFacts) -> Iterator[Problem]:
         )
 
 
-def _of_rank(config: RunConfig) -> Iterator[Problem]:
-    """Source: Kalajdzievski 2023 (arXiv 2312.03732) section 4."""
+def _of_rank(config: RunConfig, facts: ModelFacts) -> Iterator[Problem]:
+    """Source: Kalajdzievski 2023 (arXiv 2312.03732) section 4. From r = d k / (d + k) on a LoRA
+    of a layer from d to k has as many parameters as the layer itself."""
     adapter = config.adapter
+    if adapter.kind == "lora":
+        narrow = [
+            layer
+            for layer in targets(adapter, facts)
+            if rank_of(adapter, layer) * (layer.n_in + layer.n_out) >= layer.n_in * layer.n_out
+        ]
+        for layer in narrow[:1]:
+            even = layer.n_in * layer.n_out / (layer.n_in + layer.n_out)
+            yield Problem(
+                field="adapter.r",
+                message=f"From rank {even:.1f} on a LoRA on {layer.kind} ({layer.n_in} to "
+                f"{layer.n_out}) has more parameters than the layer itself.",
+                fix="Lower the rank, or set Ranks by layer for it: the same is learned for less.",
+            )
     if adapter.kind == "lora" and adapter.r > _HIGH_RANK and not adapter.use_rslora:
         yield Problem(
             field="adapter.use_rslora",

@@ -74,10 +74,12 @@ LLAMA = {
     "nf4_oft": (AdapterSettings(kind="oft", r=8, quantization="nf4"), 1e-2),
     "nf4_miss": (AdapterSettings(kind="miss", r=4, quantization="nf4"), 5e-3),
 }
-CASES = [
-    *((model, name) for name in ANY_MODEL for model in ("llama", "gpt2")),
-    *(("llama", name) for name in LLAMA),
-]
+# Where it matters that GPT-2's layers are Conv1D, have biases and share no heads.
+GPT2 = (
+    *("lora", "dora", "pissa_patterns", "olora", "eva", "layers", "adalora", "ia3", "vera"),
+    *("prefix", "nf4", "loftq"),
+)
+CASES = [*(("llama", name) for name in {**ANY_MODEL, **LLAMA}), *(("gpt2", name) for name in GPT2)]
 
 
 class Watched(Training):

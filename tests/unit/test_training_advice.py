@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from studio.cli.config_file import read_config_file
-from studio.models.facts import ModelFacts, read_facts
+from studio.models.facts import Linear, ModelFacts, read_facts
 from studio.paths import SAMPLES_DIR, STARTER_DIR
 from studio.training.adapter import AdapterSettings
 from studio.training.advice import advise
@@ -39,7 +39,7 @@ def test_the_defaults_and_the_samples_need_no_advice(starter, large):
         (RunConfig(method="dpo"), "training.learning_rate"),
         (RunConfig(adapter=AdapterSettings(kind="full")), "training.learning_rate"),
         (RunConfig(training=TrainSettings(optim="lion_8bit")), "training.learning_rate"),
-        (RunConfig(adapter=AdapterSettings(r=128)), "adapter.use_rslora"),
+        (RunConfig(adapter=AdapterSettings(r=100)), "adapter.use_rslora"),
         (RunConfig(training=TrainSettings(num_train_epochs=10)), "training.num_train_epochs"),
     ],
     ids=["high rate", "preferences", "full", "lion", "high rank", "many epochs"],
@@ -49,7 +49,7 @@ def test_what_stands_out_is_said_once(large, config, field):
 
 
 def test_advice_is_gone_once_it_is_followed(large):
-    assert fields(RunConfig(adapter=AdapterSettings(r=128, use_rslora=True)), large) == []
+    assert fields(RunConfig(adapter=AdapterSettings(r=100, use_rslora=True)), large) == []
     lion = TrainSettings(optim="lion_8bit", learning_rate=2e-5)
     assert fields(RunConfig(training=lion), large) == []
 
@@ -62,3 +62,12 @@ def test_few_rows_are_told_with_their_number(large):
     (advice,) = advise(RunConfig(), large, 12)
     assert advice.message == "12 rows are few."
     assert fields(RunConfig(), large, 20) == []
+
+
+def test_a_rank_that_costs_more_than_the_layer_is_told(large):
+    """512 x 64: from r = 56.9 on, the worked example of the adapter arithmetic."""
+    narrow = replace(large, linear=(Linear(name="model.layers.0.k_proj", n_in=512, n_out=64),))
+    assert fields(RunConfig(adapter=AdapterSettings(r=56)), narrow) == []
+    told = advise(RunConfig(adapter=AdapterSettings(r=57)), narrow, 500)
+    assert [advice.field for advice in told] == ["adapter.r"]
+    assert told[0].message.startswith("From rank 56.9 on")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from peft import PeftType
 from torch import nn
 
 from studio.engine.training.report import Figures, Reporter, add_figures
@@ -67,6 +68,13 @@ class Passes:
         """Most rows of a pass."""
         return max(self.most_rows >> self._reporter.progress.n_halvings, 1)
 
+    def _can_recompute(self, model: nn.Module) -> bool:
+        kinds = getattr(model, "peft_config", {}).values()
+        # It would forget the keys and values that prefix tuning learns.
+        if any(config.peft_type == PeftType.PREFIX_TUNING for config in kinds):
+            return False
+        return not (self._reporter.progress.recomputes or self._settings.gradient_checkpointing)
+
     def _make_smaller(self, rows: Sequence[Any], model: nn.Module, cause: BaseException) -> None:
         progress = self._reporter.progress
         n_rows = min(self.n_rows, len(rows))
@@ -81,7 +89,7 @@ class Passes:
                 "Nothing to do. Set Batch size lower and Gradient accumulation higher to begin "
                 "there next time.",
             )
-        elif not progress.recomputes and not self._settings.gradient_checkpointing:
+        elif self._can_recompute(model):
             progress.recomputes = True
             recompute(model)
             self._reporter.warn(

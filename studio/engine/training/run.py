@@ -174,7 +174,7 @@ class Training:
         settings, training = self.config.adapter, self.config.training
         model = attach_adapter(base, settings, self.facts, training.seed, training.n_steps(n_rows))
         kept = self.job.folder / START_VALUES
-        original = OriginalWeights(self.folder)
+        original = OriginalWeights(self.folder, self.facts.conv1d)
         return model, begin(model, settings, training.seed, kept, original)
 
     def _first_batches(self, trainer: WatchedTrainer, data: TrainData) -> list[Batch]:
