@@ -22,7 +22,10 @@ _PROMISES = (
     "quantization",
 )
 _LABELS = {item.name: item.label for item in knobs(AdapterSettings)}
-_LABELS |= {"target_modules": "Layers with an adapter", "modules_to_save": "Modules to save"}
+_LABELS |= {"target_modules": "Target modules", "modules_to_save": "Whole modules to train"}
+# As the screen writes them.
+_INITS = {"pissa": "PiSSA", "olora": "OLoRA", "loftq": "LoftQ"}
+_BITS = {"nf4": "4 bits", "int8": "8 bits"}
 _NOT_ON_CONV1D = ("loha", "lokr", "oft", "miss")
 _SPLITS_WEIGHTS = ("pissa", "olora")
 _EMBEDDINGS = re.compile(r".*\b(embed_tokens|wte|embed_in|word_embeddings|lm_head|embed_out)\..+")
@@ -80,7 +83,7 @@ def _foreign(settings: AdapterSettings) -> Iterator[Problem]:
             yield _problem(
                 name,
                 f"{ABOUT[settings.kind].label} has no {_LABELS[name]}.",
-                f"Set {_LABELS[name]} back ({usual!r}), or choose kind lora.",
+                f"Set {_LABELS[name]} back ({usual!r}), or choose LoRA.",
             )
 
 
@@ -91,15 +94,15 @@ def _in_bits(settings: AdapterSettings) -> Iterator[Problem]:
     if init in _SPLITS_WEIGHTS and bits != "none":
         yield _problem(
             "init_lora_weights",
-            f"{init} takes a part out of the base's weights; in {bits} what is left would be "
-            "rounded again, and the adapter would not fit the original base.",
-            "Set Base in memory to none, or Start values to loftq with nf4.",
+            f"{_INITS[init]} takes a part out of the base's weights; in {_BITS[bits]} what is left "
+            "would be rounded again, and the adapter would not fit the original base.",
+            "Set Base in memory to None, or Start values to LoftQ on a 4-bit base.",
         )
     if init == "loftq" and bits != "nf4":
         yield _problem(
             "init_lora_weights",
-            "loftq makes up for the error of a 4-bit base, and the base is not in 4 bits.",
-            "Set Base in memory to nf4, or Start values to default.",
+            "LoftQ makes up for the error of a 4-bit base, and the base is not in 4 bits.",
+            "Set Base in memory to 4-bit (NF4), or Start values to Default.",
         )
 
 
@@ -117,7 +120,7 @@ def _of_prompts(config: RunConfig, facts: ModelFacts) -> Iterator[Problem]:
         yield _problem(
             "kind",
             "Gradient checkpointing forgets the learned keys and values of prefix tuning.",
-            "Switch Gradient checkpointing off, or choose kind prompt or p_tuning.",
+            "Switch Gradient checkpointing off, or choose prompt tuning or p-tuning.",
         )
 
 
@@ -174,13 +177,13 @@ def _of_saved_modules(
                 "modules_to_save",
                 f"{module} is the embedding and the output layer at once (tied): a trained copy of "
                 "it could not be merged exactly.",
-                f"Take {module} out of Modules to save.",
+                f"Take {module} out of Whole modules to train.",
             )
         elif any(f"{layer.name}.weight" in weights for layer in layers):
             yield _problem(
                 "modules_to_save",
                 f"{module} holds layers that have an adapter.",
-                f"Take {module} out of Modules to save, or its layers out of the adapter.",
+                f"Take {module} out of Whole modules to train, or its layers out of the adapter.",
             )
 
 
@@ -189,10 +192,10 @@ def _of_biases(
 ) -> Iterator[Problem]:
     has_any = any(name.endswith(".bias") for name in facts.shapes)
     if settings.bias == "all" and not has_any:
-        yield _problem("bias", "The model has no biases.", "Set Biases to none.")
+        yield _problem("bias", "The model has no biases.", "Set Biases to None.")
     if settings.bias == "lora_only" and not any(layer.bias for layer in layers):
         yield _problem(
-            "bias", "The layers with an adapter have no biases.", "Set Biases to none or all."
+            "bias", "The layers with an adapter have no biases.", "Set Biases to None or All."
         )
 
 
@@ -205,7 +208,7 @@ def _of_sizes(
             "kind",
             f"{ABOUT[settings.kind].label} does not know the layers of {facts.architecture} "
             "(Conv1D).",
-            "Choose lora, adalora, ia3 or vera.",
+            "Choose LoRA, AdaLoRA, IA3 or VeRA.",
         )
         return
     if settings.kind == "oft":
@@ -239,17 +242,18 @@ def _of_starts(
         for layer in uneven[:1]:
             yield _problem(
                 "init_lora_weights",
-                f"orthogonal needs an even rank; {layer.kind} has {rank_of(settings, layer)}.",
-                "Set the rank to an even number, or Start values to default.",
+                f"Orthogonal start values need an even rank; {layer.kind} has "
+                f"{rank_of(settings, layer)}.",
+                "Set the rank to an even number, or Start values to Default.",
             )
     if init in (*_SPLITS_WEIGHTS, "loftq"):
         small = [ly for ly in layers if rank_of(settings, ly) > min(ly.n_in, ly.n_out)]
         for layer in small[:1]:
             yield _problem(
                 "r",
-                f"{init} takes directions of the weights, and {layer.kind} has only "
+                f"{_INITS[init]} takes directions of the weights, and {layer.kind} has only "
                 f"{min(layer.n_in, layer.n_out)}.",
-                "Lower the rank, or set Start values to default.",
+                "Lower the rank, or set Start values to Default.",
             )
 
 

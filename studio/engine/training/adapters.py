@@ -34,10 +34,15 @@ def attach_adapter(
     if settings.kind == "prefix":
         encoder = cast(PrefixEncoder, tuned.prompt_encoder["default"])
         nn.init.normal_(encoder.embedding.weight, std=_PREFIX_STD)
+    make_trainable(tuned, settings)
+    return tuned
+
+
+def make_trainable(tuned: PeftModel, settings: AdapterSettings) -> None:
+    """FP32 for what is trained; with LoRA-FA A stays as it is."""
     for name, weight in tuned.named_parameters():
         if settings.kind == "lora" and settings.freeze_a and ".lora_A." in name:
             weight.requires_grad_(False)
         # What is trained beside the adapter (a head, biases) came in the base's number format.
         if weight.requires_grad:
             weight.data = weight.data.float()
-    return tuned

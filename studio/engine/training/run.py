@@ -15,7 +15,7 @@ from studio.engine.quantized import Bits, OriginalWeights
 from studio.engine.scorer import with_score_head
 from studio.engine.trained_weights import TrainedWeights
 from studio.engine.training.adalora import Allocating, is_adalora
-from studio.engine.training.adapters import attach_adapter
+from studio.engine.training.adapters import attach_adapter, make_trainable
 from studio.engine.training.attention import use_flat_batches
 from studio.engine.training.batches import Batch, Collator, flatten, pad
 from studio.engine.training.checkpoints import compare, newest_complete, step_of
@@ -140,6 +140,7 @@ class Training:
                 model.load(self.start)
         elif self.start:
             model = load_tuned(base, self.start, is_trainable=True)
+            make_trainable(cast(PeftModel, model), self.config.adapter)
         else:
             model, start = self._adapter(base, len(data.train))
         trainer = trainer_class(self.config.method)(
@@ -153,7 +154,7 @@ class Training:
         trainer.start = start
         if is_adalora(model):
             trainer.add_callback(Allocating())
-        if self.config.adapter.uses_eva and not resuming:
+        if self.config.adapter.uses_eva and not (resuming or self.start):
             set_eva(cast(PeftModel, model), self._first_batches(trainer, data))
         return trainer
 
