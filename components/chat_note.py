@@ -10,7 +10,7 @@ from components.page import live
 
 
 def build_chat_note(room: ChatRoom, elem_id: str) -> gr.HTML:
-    """The line, empty while there is nothing to say; its event `said` comes when that changes."""
+    """The line, empty while there is nothing to say; its event `told` comes when that changes."""
 
     @answer_errors
     def said(_: Any = None) -> dict[str, str]:

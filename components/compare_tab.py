@@ -211,7 +211,7 @@ def _connect_memory(view: _View, room: ChatRoom) -> None:
     for ended in (loaded.success, loaded.failure):
         ended(lambda: gr.Button(interactive=True), None, view.load, **_QUIET)
     view.unload.click(unload, view.chosen, outputs, **_PRESSED)
-    view.note.said(lambda chosen: memory(room, chosen), view.chosen, outputs, **_QUIET)
+    view.note.told(lambda chosen: memory(room, chosen), view.chosen, outputs, **_QUIET)
 
 
 def _connect_chat(page: Page, view: _View, streams: _Streams) -> None:

@@ -13,7 +13,7 @@ const look = async () => {
       const reply = await server.said({});
       if (!reply.error && line.textContent !== reply.text) {
         line.textContent = reply.text;
-        trigger("said", {});
+        trigger("told", {});
       }
     } catch {
       // The studio is closed: the header says so.
