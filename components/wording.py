@@ -32,8 +32,11 @@ def state_html(state: State) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A measure with so many decimals; a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    """A measure with so many decimals, 4.2e-05 where they would all be 0; a dash for none."""
+    if value is None:
+        return "–"
+    tiny = value and abs(value) < 10**-digits
+    return f"{value:.1e}" if tiny else f"{value:.{digits}f}"
 
 
 def size(n_bytes: float | None) -> str:

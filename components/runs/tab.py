@@ -22,6 +22,7 @@ from components.runs.card import (
 from components.runs.chart import build_chart
 from components.runs.history import build_history, build_log
 from components.runs.live import LiveRuns
+from components.runs.repeat import build_repeat
 from components.wording import size, text
 from studio.errors import JobError
 from studio.jobs.job import Job, delete_job, find_job, list_jobs
@@ -81,6 +82,7 @@ def build_runs(page: Page) -> None:
             log = build_log(page.workspace)
         with gr.Accordion("All settings of this run", open=False, elem_id="run-settings-fold"):
             settings = static(elem_id="run-settings")
+        build_repeat(page)
     with gr.Column(elem_classes="s-card"):
         heading("All runs", "Pick one to see it above")
         history = build_history(page.workspace)

@@ -1,6 +1,7 @@
 """Runs, exports and chats in words: what the screen says, and that people's words stay words."""
 
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -14,8 +15,9 @@ from components.runs.actions import offered
 from components.runs.card import head_html, parent_words, remarks_html, settings_html
 from components.runs.history import COLUMNS, history_row
 from components.runs.live import LiveRuns, waiting_words
+from components.runs.repeat import files_html, packed
 from components.suggestions import suggest
-from components.wording import STATES, duration, model_name, size
+from components.wording import STATES, duration, model_name, number, size
 from studio.data.recipe import DatasetRecipe
 from studio.environment.llama import LlamaBuild
 from studio.errors import ConfigError, JobError
@@ -26,6 +28,7 @@ from studio.jobs.lock import hold
 from studio.models.gguf_sizes import PredictedSize
 from studio.paths import Workspace
 from studio.results.exports import ExportCheck, read_export
+from studio.results.repeat import Repeat
 from studio.results.runs import summarize
 from studio.settings import knobs, to_dict
 from studio.training.adapter import AdapterSettings
@@ -64,6 +67,13 @@ def test_durations_read_as_people_say_them(seconds, words):
 )
 def test_sizes_are_decimal(n_bytes, words):
     assert size(n_bytes) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(None, "–"), (0.0, "0.000"), (1.23456, "1.235"), (0.000042, "4.2e-05")]
+)
+def test_a_tiny_measure_does_not_read_as_nothing(value, words):
+    assert number(value) == words
 
 
 def test_every_state_has_a_word_and_a_shape_of_its_own():
@@ -336,3 +346,17 @@ def test_one_window_asks_one_thing_at_a_time_and_stops_only_its_own_answers():
     assert answers.busy("window 1") is True
     answers.end("window 1", "tuned")
     assert answers.busy("window 1") is False
+
+
+def test_the_files_that_repeat_a_run_are_one_archive_and_a_missing_script_is_explained(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.yaml").write_text("method: kto\n", "utf-8")
+    repeat = Repeat(
+        folder=tmp_path / "run", files=("run.yaml",), notice="train.py is left out: KTO."
+    )
+    archive = packed(repeat)
+    with ZipFile(archive) as opened:
+        assert opened.read("run.yaml") == b"method: kto\n"
+    html = files_html(repeat, archive, "a <run>")
+    assert 'download="a &lt;run&gt;.zip"' in html and "<run>" not in html
+    assert "train.py is left out: KTO." in html
