@@ -80,6 +80,38 @@ _ALL = (
         help="How far the tuned model has moved from the base; a steep rise is a sign to raise "
         "beta or lower the learning rate.",
     ),
+    Figure(
+        name="reward",
+        label="Reward",
+        better="up",
+        help="The mean points of the answers, over all rules with their weights.",
+    ),
+    Figure(
+        name="completion_length",
+        label="Length of the answers",
+        better="either",
+        help="Tokens an answer. One that grows without more reward is padding.",
+    ),
+    Figure(
+        name="reward_std",
+        label="Spread of the rewards",
+        better="either",
+        help="How unlike each other the rewards of one prompt's answers are; without a spread "
+        "nothing is learned.",
+    ),
+    Figure(
+        name="groups_without_spread",
+        label="Prompts without a difference",
+        better="down",
+        help="The share of prompts whose answers all got the same: they teach nothing. A higher "
+        "temperature or other rules help.",
+    ),
+    Figure(
+        name="completions_cut",
+        label="Answers that were cut",
+        better="down",
+        help="The share of answers that reached Longest answer before their end.",
+    ),
 )
 FIGURES = {figure.name: figure for figure in _ALL}
 _POINTS = ("rewards_accuracy", "rewards_margin", "rewards_chosen", "rewards_rejected")
@@ -90,6 +122,10 @@ _OF_METHODS = {
     "simpo": (*_POINTS, *_LOGPS),
     "kto": ("rewards_accuracy", "rewards_chosen", "rewards_rejected", "kl", *_LOGPS),
     "reward": _POINTS,
+    "grpo": (
+        *("reward", "completion_length", "reward_std", "groups_without_spread"),
+        *("completions_cut", "kl"),
+    ),
 }
 
 

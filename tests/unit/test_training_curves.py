@@ -188,3 +188,11 @@ def test_every_figure_of_a_method_has_its_traces(method: str) -> None:
     for figure in figures_of(method):
         assert {figure.name, f"eval_{figure.name}", f"{figure.name}_smoothed"} <= traces.keys()
         assert figure.label and figure.help.endswith(".")
+
+
+def test_rewards_have_curves_of_their_own() -> None:
+    events = [{**step(1), "reward": 0.25, "completion_length": 12.0}]
+    traces = points_from_events([*events, {**evaluation(1, -0.5), "eval_reward": 0.5}])
+    assert [figure.name for figure in figures_of("grpo")][:2] == ["reward", "completion_length"]
+    assert traces["reward"] == Trace((1,), (0.25,))
+    assert traces["eval_reward"] == Trace((1,), (0.5,))
