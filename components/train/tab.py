@@ -18,6 +18,7 @@ from studio.data.library import list_datasets
 from studio.errors import ConfigError, StudioError
 from studio.jobs.job import state_of
 from studio.jobs.train import start_run
+from studio.jobs.warm import keep_warm
 from studio.paths import Workspace
 from studio.training.config import RunConfig
 
@@ -117,6 +118,8 @@ def _connect_plan(page: Page, forms: TrainForms, outputs: list[Any]) -> None:
         if not model:
             return gr.skip(), gr.skip(), gr.skip()
         plan = _plan(page.workspace, forms, dataset, model, values)
+        if not plan.problems:
+            keep_warm(page.workspace)
         names = {entry.id: entry.name for entry in list_datasets(page.workspace)}
         return (
             plan_html(plan, names.get(dataset, "")),

@@ -9,15 +9,22 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from studio.errors import JobError
 from studio.jobs.job import ACTIVE, ENDED, Job, State, log_tail, state_of
 from studio.paths import PROJECT_DIR, Workspace
 
+TakeWarm = Callable[[Job], "subprocess.Popen[bytes] | None"]
 # How a worker's process ends that found its job, or the device, in another's hands.
 ALREADY_RUNNING = 3
 DEVICE_BUSY = 4
+# How an idle process ends that waited for a job long enough (see `warm.py`).
+RETIRED = 5
+# How it is started, and what it says once it waits.
+WAIT, READY = "--wait", "ready"
 _START_SECONDS = 30.0
 
 
@@ -26,9 +33,10 @@ def device_lock(workspace: Workspace) -> Path:
     return workspace.root / "device.lock"
 
 
-def start_worker(job: Job) -> None:
+def start_worker(job: Job, take_warm: TakeWarm = lambda job: None) -> None:
     """Start (or start again) the job's worker; returns once it holds the lock and has said so.
 
+    `take_warm` may give the job to an idle process; where that has died another is started.
     A run that finds the device busy keeps waiting in the queue.
     Raises: JobError when it already runs or dies before its first event.
     """
@@ -39,13 +47,16 @@ def start_worker(job: Job) -> None:
     for request in (job.stop_path, job.pause_path):
         request.unlink(missing_ok=True)
     job.start_path.touch()
-    process = _spawn(job)
+    warm = take_warm(job)
+    process = warm or _spawn(job)
     deadline = time.monotonic() + _START_SECONDS
     while job.start_path.exists():
         status = process.poll()
         if status in (ALREADY_RUNNING, DEVICE_BUSY):
             return
-        if (status is not None or time.monotonic() > deadline) and job.start_path.exists():
+        if status is not None and process is warm:
+            process = _spawn(job)
+        elif (status is not None or time.monotonic() > deadline) and job.start_path.exists():
             process.kill()
             process.wait()
             job.start_path.unlink(missing_ok=True)
@@ -59,21 +70,26 @@ def start_worker(job: Job) -> None:
 
 
 def _spawn(job: Job) -> subprocess.Popen[bytes]:
+    with job.log_path.open("ab") as log:
+        return detached([str(job.folder)], stdin=subprocess.DEVNULL, stdout=log)
+
+
+def detached(words: list[str], stdin: int, stdout: int | IO[bytes]) -> subprocess.Popen[bytes]:
+    """A process of `studio.jobs.worker` in a session of its own."""
     detach = (
         {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
         if os.name == "nt"
         else {"start_new_session": True}
     )
-    with job.log_path.open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "studio.jobs.worker", str(job.folder)],
-            cwd=PROJECT_DIR,
-            env=child_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            **detach,
-        )
+    return subprocess.Popen(
+        [sys.executable, "-m", "studio.jobs.worker", *words],
+        cwd=PROJECT_DIR,
+        env=child_environment(),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.STDOUT,
+        **detach,
+    )
 
 
 def child_environment() -> dict[str, str]:

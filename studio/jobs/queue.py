@@ -13,6 +13,7 @@ from studio.events import EventWriter
 from studio.jobs.job import Job, delete_job, last_event, read_job, state_of
 from studio.jobs.lock import hold, is_held
 from studio.jobs.process import device_lock, request_stop, start_worker
+from studio.jobs.warm import take
 from studio.paths import Workspace, write_text
 
 KIND = "train"
@@ -46,7 +47,7 @@ def advance_queue(workspace: Workspace, *, wait: bool = True) -> None:
             if is_held(device_lock(workspace)):
                 return
             try:
-                start_worker(job)
+                start_worker(job, take)
             except JobError as error:
                 _fail(job, error)
 

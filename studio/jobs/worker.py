@@ -6,6 +6,7 @@ that catches every exception: whatever happens becomes a `failed` event with its
 
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -16,13 +17,15 @@ from studio.errors import JobError, StudioError
 from studio.events import EventWriter
 from studio.jobs.job import Job, find_job
 from studio.jobs.lock import hold
-from studio.jobs.process import ALREADY_RUNNING, DEVICE_BUSY, device_lock
+from studio.jobs.process import ALREADY_RUNNING, DEVICE_BUSY, READY, RETIRED, WAIT, device_lock
 from studio.jobs.queue import KIND as TRAIN
 from studio.jobs.queue import advance_queue
 from studio.jobs.space import disk_full, is_disk_full, room_for_last_words
 from studio.paths import Workspace
 
 _LOCK_SECONDS = 2.0
+# An idle process holds some 400 MB.
+_IDLE_SECONDS = 300.0
 
 
 class StopRequested(Exception):
@@ -140,8 +143,32 @@ def _checked(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, o
         raise StopRequested from cancelled
 
 
+def wait() -> int:
+    """Be ready, then the worker of the job whose folder comes as a line on standard input.
+
+    Ends where the input ends before that, or after some minutes (RETIRED).
+    """
+    timer = threading.Timer(_IDLE_SECONDS, os._exit, (RETIRED,))
+    timer.daemon = True
+    timer.start()
+    from studio.engine.training.entry import import_all  # noqa: PLC0415  (torch)
+
+    import_all(bitsandbytes=False)
+    print(READY, flush=True)
+    line = sys.stdin.readline().strip()
+    timer.cancel()
+    if not line:
+        return 0
+    folder = Path(line)
+    with (folder / "worker.log").open("ab") as log:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(log.fileno(), stream.fileno())
+    return main(folder)
+
+
 if __name__ == "__main__":
     # Under its real name: the StopRequested that the engine raises must be the class caught here.
     from studio.jobs import worker
 
-    sys.exit(worker.main(Path(sys.argv[1]).resolve()))
+    given = sys.argv[1]
+    sys.exit(worker.wait() if given == WAIT else worker.main(Path(given).resolve()))

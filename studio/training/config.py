@@ -246,6 +246,13 @@ class RunConfig:
         budget = training.max_tokens_per_pass
         return min(all_rows, max(row, budget)) if budget else all_rows
 
+    @property
+    def needs_bitsandbytes(self) -> bool:
+        """Whether the optimizer or the base is kept in 4 or 8 bits."""
+        optimizer = self.training.optim
+        in_bits = optimizer.endswith("bit") or optimizer.startswith(("paged", "lion"))
+        return in_bits or self.adapter.quantization != "none"
+
     def planned_steps(self, n_rows: int) -> tuple[int, bool]:
         """Optimizer steps for `n_rows` rows of the dataset, and whether that is their number: with
         pretraining there are at least so many, as long documents become several pieces.

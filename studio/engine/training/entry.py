@@ -3,6 +3,7 @@
 Light at import: the data stage runs first, so that a wrong file is told before torch is there.
 """
 
+import importlib
 import sys
 import time
 
@@ -13,7 +14,7 @@ from studio.jobs.record import Recorder, adapter_hashes
 from studio.jobs.worker import StopRequested
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
-from studio.training.config import RunConfig, read_config
+from studio.training.config import read_config
 from studio.training.result_folder import ADAPTER
 
 # peft imports bitsandbytes and transformers imports datasets wherever they are installed: 1.2 of
@@ -33,9 +34,7 @@ def run_training(job: Job, workspace: Workspace, events: EventWriter) -> dict[st
     recorder = Recorder(job, workspace, reference)
     events.write("phase", name="loading data")
     data = load_data(config, folder, workspace, events)
-    for package in _UNUSED:
-        if package != "bitsandbytes" or not _needs_bitsandbytes(config):
-            sys.modules.setdefault(package, None)  # type: ignore[arg-type]
+    import_all(config.needs_bitsandbytes)
     from studio.engine.training.run import Training  # noqa: PLC0415  (torch, 3 s)
 
     training = Training(job, config, folder, events, started)
@@ -63,7 +62,9 @@ def _compare(recorder: Recorder, events: EventWriter) -> None:
         )
 
 
-def _needs_bitsandbytes(config: RunConfig) -> bool:
-    optimizer = config.training.optim
-    in_bits = optimizer.endswith("bit") or optimizer.startswith(("paged", "lion"))
-    return in_bits or config.adapter.quantization != "none"
+def import_all(bitsandbytes: bool) -> None:
+    """Import everything that a run needs: some seconds."""
+    for package in _UNUSED:
+        if package != "bitsandbytes" or not bitsandbytes:
+            sys.modules.setdefault(package, None)  # type: ignore[arg-type]
+    importlib.import_module("studio.engine.training.run")

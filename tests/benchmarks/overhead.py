@@ -1,0 +1,126 @@
+"""What watching a run costs, and how long Start takes to its first plotted step.
+
+    python -m tests.benchmarks.overhead [pairs] [starts]
+
+The starter trains on the Pig Latin sample, the same steps with events, curves and checkpoints and
+without, one after the other in turns; medians of wall and of processor time (which other programs
+disturb less). Then real starts: from the button's function to the first step in the events, cut
+into phases. Prints Markdown tables.
+"""
+
+import os
+import shutil
+import statistics
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+
+from studio.cli.config_file import read_config_file
+from studio.engine.training.data import TrainData, load_data
+from studio.engine.training.run import Training
+from studio.events import Event, EventWriter, read_events
+from studio.jobs.job import create_job
+from studio.jobs.process import request_stop, wait_until_ended
+from studio.jobs.train import start_run
+from studio.paths import SAMPLES_DIR, STARTER_DIR, Workspace
+from studio.settings import to_dict
+from studio.training.config import RunConfig
+
+N_STEPS = 60
+
+
+class Silent(EventWriter):
+    """Writes nothing."""
+
+    def write(self, event: str, **values: Any) -> None:
+        pass
+
+
+def config() -> RunConfig:
+    """The sample's own settings on fewer steps, a checkpoint every tenth of them."""
+    sample = read_config_file(SAMPLES_DIR / "pig-latin.yaml")
+    training = replace(sample.training, max_steps=N_STEPS, save_steps=0)
+    return replace(sample, dataset=replace(sample.dataset, validation_share=0.0), training=training)
+
+
+def trained(workspace: Workspace, data: TrainData, watched: bool) -> tuple[float, float]:
+    """Wall and processor seconds of the steps."""
+    job = create_job(workspace, "train", "", to_dict(config()))
+    events = (EventWriter if watched else Silent)(job.events_path)
+    training = Training(job, config(), STARTER_DIR, events, time.monotonic())
+    trainer = training.trainer(data, resuming=False)
+    if not watched:
+        trainer.args.save_strategy = SaveStrategy.NO
+        trainer.args.logging_strategy = IntervalStrategy.NO
+    wall, cpu = time.perf_counter(), time.process_time()
+    trainer.train()
+    seconds = time.perf_counter() - wall, time.process_time() - cpu
+    events.close()
+    shutil.rmtree(job.folder)
+    return seconds
+
+
+def overhead(n_pairs: int) -> None:
+    """Print what watching adds."""
+    found: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+    with TemporaryDirectory() as folder:
+        workspace = Workspace.open(folder)
+        unread = EventWriter(Path(folder) / "events.jsonl")
+        data = load_data(config(), STARTER_DIR, workspace, unread)
+        trained(workspace, data, watched=True)  # the first one warms up
+        for pair in range(n_pairs):
+            for watched in (False, True) if pair % 2 else (True, False):
+                found[watched].append(trained(workspace, data, watched))
+    print(f"| {N_STEPS} steps, medians of {n_pairs} | wall | processor |\n|---|---|---|")
+    bare, full = (
+        [statistics.median(column) for column in zip(*found[key], strict=True)]
+        for key in (False, True)
+    )
+    print(f"| without events and checkpoints | {bare[0]:.2f} s | {bare[1]:.2f} s |")
+    print(f"| with both | {full[0]:.2f} s | {full[1]:.2f} s |")
+    more = [100 * (f / b - 1) for f, b in zip(full, bare, strict=True)]
+    print(f"| more | {more[0]:.1f} % | {more[1]:.1f} % |\n", flush=True)
+
+
+def first_step() -> dict[str, float]:
+    """Seconds from the start of one run to each of its first events, up to the first step."""
+    with TemporaryDirectory() as folder:
+        began = time.time()
+        job = start_run(Workspace.open(folder), config())
+        while not any(event["event"] == "step" for event in read_events(job.events_path)):
+            time.sleep(0.01)
+        events = read_events(job.events_path)
+        request_stop(job)
+        wait_until_ended(job)
+    return {_name(event): event["time"] - began for event in reversed(events)}
+
+
+def _name(event: Event) -> str:
+    return f"{event['event']} {event.get('name', event.get('step', ''))}".strip()
+
+
+def starts(n_starts: int) -> None:
+    """Print how long each part of a start takes."""
+    found = [first_step() for _ in range(n_starts)]
+    print(f"| seconds after Start, {n_starts} starts | median | least |\n|---|---|---|")
+    for name in ("started", "phase loading model", "plan", "phase training", "step 1"):
+        seconds = [times[name] for times in found]
+        print(f"| {name} | {statistics.median(seconds):.1f} | {min(seconds):.1f} |", flush=True)
+
+
+def main(n_pairs: int = 5, n_starts: int = 5) -> None:
+    """Measure and print."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    print(f"{os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}\n")
+    starts(n_starts)
+    print()
+    overhead(n_pairs)
+
+
+if __name__ == "__main__":
+    main(*(int(word) for word in sys.argv[1:]))
