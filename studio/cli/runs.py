@@ -38,7 +38,7 @@ def run_record(options: argparse.Namespace, console: Console) -> int:
     """Say what a run depended on."""
     record = read_record(find_job(Workspace.open(options.workspace), options.run, KIND))
     for name, value in record_lines(record):
-        console.say(f"{name:<26}{value}")
+        console.say(f"{name:<28} {value}")
     console.result(record)
     return 0
 

@@ -4,6 +4,7 @@ Read off the job's folder: config.json, record.json and the plan and end events.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 from studio.events import read_events
@@ -50,7 +51,7 @@ def record_lines(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("Base model", " @ ".join(filter(None, [model.get("source"), model.get("revision")]))),
     ]
     hashes = {**model.get("files", {}), **record["data"], **record.get("adapter_sha256", {})}
-    lines += [(name, f"sha256 {value}") for name, value in hashes.items()]
+    lines += [(Path(name).name, f"sha256 {value}") for name, value in hashes.items()]
     return [(name, value) for name, value in lines if value]
 
 

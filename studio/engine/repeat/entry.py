@@ -26,7 +26,7 @@ from studio.jobs.record import versions
 from studio.models.facts import read_facts
 from studio.models.hardware import look
 from studio.models.reference import ModelRef
-from studio.paths import Workspace, write_json, write_text
+from studio.paths import Workspace, write_text
 from studio.results.record import read_record
 from studio.results.repeat import SCRIPT
 from studio.results.runs import RunSummary, summarize
@@ -51,7 +51,7 @@ def main(job_folder: Path, folder: Path) -> None:
         events.close()
     batch_size, n_accumulated = _batches(config, data)
     write_rows(data.train, folder / ROWS)
-    write_json(folder / ORDER, epochs_of(data.train, config.training, batch_size))
+    write_text(folder / ORDER, json.dumps(epochs_of(data.train, config.training, batch_size)))
     script = _script(job, config, model_folder, data, (batch_size, n_accumulated))
     write_text(folder / SCRIPT, script_text(script))
 
@@ -79,7 +79,9 @@ def _script(
     return Script(
         title=f"The run '{job.name}' ({job.id}), without LoRA Studio.",
         notes=tuple(_notes(config, record, run, len(data.train), n_steps)),
-        requirements=tuple(f"{name}=={given[name]}" for name in _REQUIRED if name in given),
+        requirements=tuple(
+            f"{name}=={_released(given[name])}" for name in _REQUIRED if name in given
+        ),
         model=str(model_folder) if reference.is_local else reference.source,
         revision="" if reference.is_local else model_folder.name,
         takes_pairs=config.method == "dpo",
@@ -90,6 +92,11 @@ def _script(
     )
 
 
+def _released(version: str) -> str:
+    """As package indexes name it: a build's own mark (2.13.0+cpu) is left out."""
+    return version.partition("+")[0]
+
+
 def _notes(
     config: RunConfig, record: dict[str, Any], run: RunSummary, n_rows: int, n_steps: int
 ) -> Iterator[str]:
@@ -98,11 +105,12 @@ def _notes(
     yield f"    {ROWS}    the rows as tokens, labelled where they are trained on (-100: not)"
     yield f"    {ORDER}    which rows form a batch, epoch by epoch"
     yield ""
-    yield f"Method {config.method}: {n_rows:,} rows, {n_steps:,} steps of"
     yield (
-        f"{training.gradient_accumulation_steps} x {training.per_device_train_batch_size} rows. "
-        f"Ran on: {record.get('python', '?')} (Python), {record.get('os', '?')}."
+        f"Method {config.method}: {n_rows:,} rows, {n_steps:,} steps of "
+        f"{training.gradient_accumulation_steps} x {training.per_device_train_batch_size} rows."
     )
+    if record.get("python"):
+        yield f"It ran with Python {record['python']} on {record['os']}."
     for name, value in record.get("model", {}).get("files", {}).items():
         if name.endswith(".safetensors"):
             yield f"{name} has sha256 {value}"

@@ -38,10 +38,10 @@ class Script:
 
 def script_text(script: Script) -> str:
     """The whole program."""
-    parts = [_head(script), _imports(script), _order(), _trainer(script)]
+    parts = [_order(), _trainer(script)]
     if script.last_step:
         parts.append(_end_at(script.last_step))
-    return "\n\n".join([*parts, _main(script)])
+    return "\n\n\n".join([_head(script) + "\n\n" + _imports(script), *parts, _main(script)])
 
 
 def _head(script: Script) -> str:
