@@ -10,6 +10,7 @@ from studio.training.check_adapter import adapter_problems
 from studio.training.check_experts import expert_problems
 from studio.training.check_method import method_problems
 from studio.training.check_rewards import reward_problems
+from studio.training.check_training import training_problems
 from studio.training.config import RunConfig
 
 
@@ -27,6 +28,7 @@ def check(config: RunConfig, facts: ModelFacts, n_train_rows: int) -> list[Probl
     found += adapter_problems(config, facts)
     found += expert_problems(config.adapter, facts)
     found += _data_problems(config, n_train_rows)
+    found += training_problems(config)
     if config.method == "grpo":
         found += reward_problems(config)
     if facts.context_length and config.training.max_length > facts.context_length:

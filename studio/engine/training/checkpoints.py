@@ -115,12 +115,18 @@ def newest_complete(folder: Path) -> tuple[Path | None, list[Damage]]:
     return None, damaged
 
 
-def rotate(folder: Path, kept: int = KEPT_CHECKPOINTS) -> None:
-    """Keep the newest `kept` sealed checkpoints; remove older ones and unfinished rests."""
+def checkpoint_at(folder: Path, step: int) -> Path:
+    """Where the checkpoint of an optimizer step lies under `folder`, if there is one."""
+    return folder / f"checkpoint-{step}"
+
+
+def rotate(folder: Path, kept: int = KEPT_CHECKPOINTS, also: int = 0) -> None:
+    """Keep the newest `kept` sealed checkpoints and that of step `also`; remove older ones and
+    unfinished rests."""
     newest = sorted(_checkpoints(folder), key=step_of, reverse=True)
     sealed = [checkpoint for checkpoint in newest if (checkpoint / COMPLETE).is_file()]
     for checkpoint in newest:
-        if checkpoint not in sealed[:kept]:
+        if checkpoint not in sealed[:kept] and step_of(checkpoint) != also:
             shutil.rmtree(checkpoint)
 
 

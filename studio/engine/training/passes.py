@@ -6,6 +6,9 @@ and the gradient is the same sum. Where single rows do not fit, activations are 
 (gradient checkpointing); where that is not enough, the run ends with what needs less.
 """
 
+import ctypes
+import gc
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,8 +20,13 @@ from studio.engine.training.report import Figures, Reporter, add_figures
 from studio.errors import StudioError
 from studio.training.config import TrainSettings
 
+CPU_TOKENS = 1024
 # How the allocators of CPUs and of other accelerators say it; CUDA has an exception of its own.
-_FULL = ("not enough memory", "can't allocate memory", "out of memory")
+# The last two are oneDNN's words when there is no room for its scratchpad.
+_FULL = (
+    *("not enough memory", "can't allocate memory", "out of memory"),
+    *("could not create a primitive", "could not create a memory"),
+)
 Learn = Callable[[Sequence[Any]], tuple[torch.Tensor, Figures]]
 
 
@@ -47,17 +55,17 @@ class Passes:
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
                 if not is_full(error):
                     raise
-                cause = error
+                # The traceback holds the pass's tensors: with it nothing would be free again.
+                cause = error.with_traceback(None)
             self._make_smaller(rows, model, cause)
             model.zero_grad()
             _set_random_state(state)
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            give_back()
 
     def _once(self, rows: Sequence[Any], learn: Learn) -> tuple[torch.Tensor, Figures]:
         figures: Figures = {}
         losses = []
-        for part in parts_of(rows, self.n_rows, self._settings.max_tokens_per_pass):
+        for part in parts_of(rows, self.n_rows, self._n_tokens):
             loss, seen = learn(part)
             losses.append(loss)
             add_figures(figures, seen)
@@ -74,6 +82,12 @@ class Passes:
         if any(config.peft_type == PeftType.PREFIX_TUNING for config in kinds):
             return False
         return not (self._reporter.progress.recomputes or self._settings.gradient_checkpointing)
+
+    @property
+    def _n_tokens(self) -> int:
+        """Most tokens of a pass; more would only cost memory on a CPU, and speed up a GPU."""
+        wanted = self._settings.max_tokens_per_pass
+        return wanted or (0 if torch.cuda.is_available() else CPU_TOKENS)
 
     def _make_smaller(self, rows: Sequence[Any], model: nn.Module, cause: BaseException) -> None:
         progress = self._reporter.progress
@@ -120,6 +134,18 @@ def parts_of(rows: Sequence[Any], n_rows: int, n_tokens: int = 0) -> Iterator[Se
 def recompute(model: nn.Module) -> None:
     """Switch gradient checkpointing on."""
     model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+
+
+def give_back() -> None:
+    """Hand memory that nothing uses any more back to the system, for parts of another size."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        # What glibc keeps for itself is not there for what asks the system, as oneDNN does.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def is_full(error: BaseException) -> bool:

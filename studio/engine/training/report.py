@@ -50,6 +50,9 @@ class Progress:
     first_losses: list[float] = field(default_factory=list)
     last_losses: list[float] = field(default_factory=list)
     eval_loss: float | None = None
+    best_eval_loss: float | None = None
+    best_step: int = 0
+    n_not_better: int = 0
     # Memory was full: how often the rows of a pass were halved, and whether activations are
     # computed twice.
     n_halvings: int = 0
@@ -127,6 +130,7 @@ class Reporter(TrainerCallback):
             "train_loss_first": _mean(progress.first_losses),
             "train_loss_last": _mean(progress.last_losses),
             "eval_loss": progress.eval_loss,
+            "best_step": progress.best_step or None,
             "tokens_per_second": progress.tokens_per_second,
             "peak_memory_bytes": peak_memory_bytes(),
             "elapsed_seconds": round(self.elapsed_seconds, 3),
@@ -227,7 +231,7 @@ class Reporter(TrainerCallback):
         saved = {**asdict(self.progress), "elapsed_before": self.elapsed_seconds}
         write_json(checkpoint / PROGRESS, saved)
         seal(checkpoint)
-        rotate(folder)
+        rotate(folder, also=self.progress.best_step)
         path = checkpoint.relative_to(folder.parent).as_posix()
         self._events.write("checkpoint", step=state.global_step, path=path)
 

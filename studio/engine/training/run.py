@@ -10,7 +10,15 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
-from studio.engine.loading import allow_fast_matmul, load_base, load_tuned, pick_device, set_threads
+from studio.engine.loading import (
+    BF16_ERROR_LIMIT,
+    allow_fast_matmul,
+    bf16_error,
+    load_base,
+    load_tuned,
+    pick_device,
+    set_threads,
+)
 from studio.engine.quantized import Bits, OriginalWeights
 from studio.engine.scorer import with_score_head
 from studio.engine.trained_weights import TrainedWeights
@@ -18,10 +26,12 @@ from studio.engine.training.adalora import Allocating, is_adalora
 from studio.engine.training.adapters import attach_adapter, make_trainable
 from studio.engine.training.attention import use_flat_batches
 from studio.engine.training.batches import Batch, Collator, flatten, pad
+from studio.engine.training.best import BestWatch, best_checkpoint
 from studio.engine.training.checkpoints import compare, newest_complete, step_of
 from studio.engine.training.data import TrainData
 from studio.engine.training.frame import WatchedTrainer, training_arguments
 from studio.engine.training.full_disk import told_when_full
+from studio.engine.training.lora_linear import fuse_lora
 from studio.engine.training.passes import parts_of, recompute
 from studio.engine.training.report import Progress, Reporter
 from studio.engine.training.saving import save_adapter
@@ -72,8 +82,7 @@ class Training:
         self.events.write("phase", name="loading model")
         self._stop_if_asked(step=0)
         n_threads = set_threads()
-        if self.precision == "fp32":
-            allow_fast_matmul(self.device)
+        self._settle_precision()
         checkpoint = self._checkpoint()
         if checkpoint is None:
             warn_of_other_base(self.job, self.reporter.warn)
@@ -89,6 +98,20 @@ class Training:
         with told_when_full(self.job.folder, self.job.folder / CHECKPOINTS):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             return self._finish(trainer, data)
+
+    def _settle_precision(self) -> None:
+        """FP32 in its fastest exact form; BF16 where this hardware computes it as it should."""
+        error = bf16_error(self.device) if self.precision == "bf16" else 0.0
+        if error > BF16_ERROR_LIMIT:
+            self.reporter.warn(
+                "bf16_inexact",
+                f"This hardware computes BF16 with an error of {error:.1%}, more than the "
+                f"{BF16_ERROR_LIMIT:.0%} of its rounding. The run computes in FP32.",
+                "Nothing to do; set Precision to fp32 to begin there next time.",
+            )
+            self.precision = "fp32"
+        if self.precision == "fp32":
+            allow_fast_matmul(self.device)
 
     def _stop_if_asked(self, step: int) -> None:
         if self.reporter.stop_requested:
@@ -143,6 +166,7 @@ class Training:
             make_trainable(cast(PeftModel, model), self.config.adapter)
         else:
             model, start = self._adapter(base, len(data.train))
+        fuse_lora(model)
         trainer = trainer_class(self.config.method)(
             model=model, args=TrainingArguments(**arguments), eval_dataset=data.validation
         )
@@ -150,6 +174,7 @@ class Training:
         trainer.encoder = data.encoder
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(self.reporter)
+        trainer.add_callback(BestWatch(self.config.training, self.reporter))
         trainer.settle(self.reporter, collate, self.config, self.precision)
         trainer.start = start
         if is_adalora(model):
@@ -198,8 +223,18 @@ class Training:
             "n_threads": n_threads,
         }
 
+    def _take_best(self, trainer: WatchedTrainer) -> None:
+        """Put the weights of the lowest validation loss into the model."""
+        if self.reporter.progress.best_step == trainer.state.global_step:
+            return
+        checkpoint = best_checkpoint(self.job.folder / CHECKPOINTS, self.reporter)
+        if checkpoint:
+            trainer._load_from_checkpoint(str(checkpoint))
+
     def _finish(self, trainer: WatchedTrainer, data: TrainData) -> dict[str, object]:
         self.events.write("phase", name="saving")
+        if self.config.training.keep_best and not self.reporter.stopped:
+            self._take_best(trainer)
         model = cast(PeftModel, trainer.model)
         target = self.job.folder / ADAPTER
         save_adapter(model, target, self.folder, data.chat_template, trainer.start)

@@ -5,6 +5,7 @@ tokens: a token of weight 2 counts as two tokens would.
 """
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch import nn
 
 from studio.engine.training.batches import Batch, target_weights, targets_of
 from studio.engine.training.frame import WatchedTrainer
+from studio.engine.training.noise import InputNoise
 from studio.engine.training.report import Figures
 from studio.text.examples import IGNORE_INDEX, Example
 
@@ -61,9 +63,16 @@ def weight_of(rows: Sequence[Example]) -> float:
 class SftTrainer(WatchedTrainer):
     """Loss: the weighted mean over the labelled tokens of the whole effective batch."""
 
+    def settle(self, *args: Any) -> None:
+        super().settle(*args)
+        model = cast(nn.Module, self.model)
+        self.noise = InputNoise(model, self.settings.neftune_noise_alpha)
+
     def total_weight(self, rows: Sequence[Example]) -> float:
         return weight_of(rows)
 
     def summed_loss(self, model: nn.Module, batch: Batch) -> tuple[torch.Tensor, Figures]:
+        # Validation measures the task itself: no noise, no smoothing.
         smoothing = self.settings.label_smoothing_factor if model.training else 0.0
-        return summed_loss(model, batch, smoothing), {}
+        with self.noise.of(batch, model.training):
+            return summed_loss(model, batch, smoothing), {}
