@@ -41,7 +41,7 @@ def order(**changes: Any) -> Order:
 def adapted(folder: Path) -> Any:
     """The model with an adapter that changes it."""
     settings = AdapterSettings(r=4, lora_alpha=8)
-    model = attach_adapter(load_base(folder), settings, read_facts(folder).linear_names, 0)
+    model = attach_adapter(load_base(folder), settings, read_facts(folder), 0)
     generator = torch.Generator().manual_seed(1)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
