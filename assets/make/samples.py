@@ -189,7 +189,6 @@ def write_preferences(folder: Path) -> None:
 HALF_KNOWN = (
     ("upper", "Write in large letters: {}"),
     ("reverse", "Reverse {}."),
-    ("last_word", "The last word of: {}"),
 )
 
 
