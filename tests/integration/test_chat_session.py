@@ -18,6 +18,8 @@ from transformers import AutoModelForCausalLM
 
 from studio.data.messages import Message
 from studio.data.recipe import DatasetRecipe
+from studio.engine.loading import load_base
+from studio.engine.training.whole import train_whole
 from studio.errors import StudioError
 from studio.jobs.chat import ChatPiece, ChatSession, open_session
 from studio.jobs.chat_target import resolve_target
@@ -26,6 +28,7 @@ from studio.jobs.sampling import Sampling
 from studio.paths import PROJECT_DIR, Workspace
 from studio.settings import to_dict
 from studio.text.examples import encoder_for
+from studio.training.adapter import AdapterSettings
 from studio.training.config import RunConfig, TrainSettings
 
 GREEDY = Sampling(max_new_tokens=40)
@@ -204,6 +207,23 @@ def test_a_model_of_its_own_can_be_asked(workspace: Workspace, model: Path) -> N
         assert not opened.target.has_adapter
         assert answer(opened, GREEDY, tuned=True) == answer(opened, GREEDY, tuned=False)
     assert phases == ["loading libraries", "loading model"]
+
+
+def test_a_run_of_trained_weights_is_asked_beside_its_base(
+    workspace: Workspace, model: Path, session: ChatSession
+) -> None:
+    config = RunConfig(model=str(model), training=TrainSettings(precision="fp32"))
+    job = create_job(workspace, "train", "whole", to_dict(config))
+    tuned = train_whole(load_base(model), AdapterSettings(kind="half"), "sft", "fp32")
+    torch.manual_seed(1)
+    for weight in tuned.parameters():
+        if weight.requires_grad:
+            weight.data += 0.1 * torch.randn_like(weight)
+    tuned.save_pretrained(str(job.folder / "adapter"))
+    with open_session(workspace, job.id) as opened:
+        theirs = answer(opened, GREEDY, tuned=True)
+        assert answer(opened, GREEDY, tuned=False) == answer(session, GREEDY, tuned=False)
+        assert answer(opened, GREEDY, tuned=True) == theirs != answer(opened, GREEDY, tuned=False)
 
 
 def test_a_run_whose_adapter_lost_its_weights_cannot_be_asked(

@@ -15,7 +15,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from studio.engine.loading import load_base, load_tuned
 from studio.errors import JobError, ModelError
 from studio.events import Event, read_events
-from studio.jobs.job import Job, create_job, find_job, list_jobs
+from studio.jobs.job import Job, create_job, find_job, list_jobs, log_tail
+from studio.jobs.process import wait_until_ended
 from studio.jobs.start_adapter import copy_start, find_start, with_start
 from studio.jobs.train import start_run
 from studio.models.facts import read_facts
@@ -91,6 +92,22 @@ def test_a_run_begins_where_its_parent_ended(
     )
     assert set(before) == set(after)
     assert any(not torch.equal(values, after[name]) for name, values in before.items())
+
+
+def test_the_worker_goes_on_from_a_run(
+    run_config: RunConfig, workspace: Workspace, train_here: Train
+) -> None:
+    config = replace(
+        run_config,
+        adapter=AdapterSettings(kind="last_layers", n_last_layers=1),
+        training=replace(run_config.training, max_steps=2, learning_rate=1e-3),
+    )
+    parent = train_here(workspace, config)
+    child = start_run(workspace, replace(config, start_adapter=parent.id))
+    assert wait_until_ended(child, 300.0) == "finished", log_tail(child)
+    assert child.config()["start_adapter"] == f"{parent.id}@2"
+    began, ended = events_of(child, "eval")[0], events_of(parent, "eval")[-1]
+    assert began["eval_loss"] == pytest.approx(ended["eval_loss"], abs=1e-6)
 
 
 def test_a_checkpoint_is_a_place_to_go_on_from(

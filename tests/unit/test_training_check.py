@@ -80,3 +80,18 @@ def test_a_model_without_linear_layers_cannot_be_trained():
 def test_the_fix_for_an_unknown_target_names_the_known_ones():
     wrong = replace(GOOD, adapter=AdapterSettings(target_modules=("k_proj",)))
     assert check(wrong, FACTS, 10)[0].fix == "Choose from: q_proj, v_proj."
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"adapter": AdapterSettings(kind="full")}, "adapter.kind"),
+        ({"start_adapter": "some-run@4"}, "start_adapter"),
+    ],
+)
+def test_a_reward_model_needs_a_fresh_adapter_for_its_head(change, field):
+    recipe = DatasetRecipe(files=("a.jsonl",), layout="preference")
+    config = replace(GOOD, method="reward", dataset=recipe)
+    assert check(config, FACTS, 10) == []
+    [problem] = check(replace(config, **change), FACTS, 10)
+    assert problem.field == field
