@@ -116,6 +116,13 @@ def _of_prompts(config: RunConfig, facts: ModelFacts) -> Iterator[Problem]:
             f"more than the model's context of {facts.context_length}.",
             f"Set Maximum length to {facts.context_length - settings.n_virtual_tokens} or less.",
         )
+    if config.method == "reward":
+        yield _problem(
+            "kind",
+            "A reward model reads its points without the learned tokens: only its head would be "
+            "trained.",
+            "Choose LoRA, or another method.",
+        )
     if settings.kind == "prefix" and training.gradient_checkpointing:
         yield _problem(
             "kind",

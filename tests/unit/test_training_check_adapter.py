@@ -145,3 +145,13 @@ def test_all_problems_are_listed_at_once():
 def test_settings_of_another_base_do_not_matter_to_the_check_of_an_unknown_kind():
     config = replace(RunConfig(), adapter=AdapterSettings(kind="magic"))
     assert adapter_problems(config, facts_of()) == []
+
+
+@pytest.mark.parametrize("kind", ["prompt", "prefix", "p_tuning"])
+def test_a_reward_model_does_not_see_learned_tokens(kind):
+    config = RunConfig(
+        method="reward",
+        adapter=AdapterSettings(kind=kind, n_virtual_tokens=4),
+        training=TrainSettings(max_length=56),
+    )
+    assert [p.field for p in adapter_problems(config, facts_of())] == ["adapter.kind"]
