@@ -53,7 +53,8 @@ def segment_attention(
 
 
 def _suits_plain(query: torch.Tensor, length: int) -> bool:
-    return query.device.type == "cpu" and length <= PLAIN_UP_TO
+    # A flat batch has one row; whoever asks with more of them gets the general way.
+    return query.device.type == "cpu" and len(query) == 1 and length <= PLAIN_UP_TO
 
 
 def plain_attention(
