@@ -12,7 +12,7 @@ from typing import Literal
 from studio.cli.console import Console
 from studio.environment import llama_build_status
 from studio.environment.pins import first_unmet, read_pins
-from studio.errors import ModelError, StudioError
+from studio.errors import ModelError, SetupError, StudioError
 from studio.models.facts import read_facts
 from studio.models.hardware import Hardware, look
 from studio.paths import STARTER_DIR, Workspace
@@ -144,14 +144,12 @@ def _llama() -> Finding:
 def _workspace(chosen: str | None) -> Iterator[Finding]:
     try:
         workspace = Workspace.open(chosen)
-        probe = workspace.cache_dir / "doctor.part"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
+        workspace.check_writable()
+    except SetupError as error:
         yield Finding(
             name="workspace",
             status="fail",
-            message=f"The workspace cannot be written: {error}.",
+            message=error.message,
             fix="Choose another folder with --workspace DIR.",
         )
         return
