@@ -247,6 +247,29 @@ def test_memory_that_holds_no_row_recomputes_then_ends_the_run_with_what_needs_l
     assert codes == ["memory_halved", "memory_halved", "memory_recomputes"]
 
 
+def test_what_is_halved_is_the_pass_that_was_too_large_not_the_batch(
+    run_config: RunConfig, llama_folder: Path, examples: list[Example], tmp_path: Path
+) -> None:
+    events = EventWriter(tmp_path / "events.jsonl")
+    tokens = sum(example.n_tokens for example in examples[:3])
+    settings = replace(
+        run_config.training, per_device_train_batch_size=64, max_tokens_per_pass=tokens
+    )
+    tried: list[int] = []
+
+    def learn(rows: Sequence[Example]) -> tuple[torch.Tensor, Figures]:
+        tried.append(len(rows))
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError
+        return torch.tensor(1.0), {}
+
+    loss, _ = Passes(settings, reporter(events, tmp_path)).run(
+        examples, learn, load_base(llama_folder)
+    )
+    assert tried == [3, 2, 2, 2]
+    assert float(loss) == 3.0
+
+
 def test_other_errors_are_not_taken_for_full_memory(
     run_config: RunConfig, llama_folder: Path, examples: list[Example], tmp_path: Path
 ) -> None:

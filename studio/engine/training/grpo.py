@@ -35,7 +35,7 @@ from studio.engine.training.attention import own_attention
 from studio.engine.training.batches import Batch, Collator, targets_of
 from studio.engine.training.frame import WatchedTrainer
 from studio.engine.training.generation import Order, generate
-from studio.engine.training.passes import is_full, memory_full
+from studio.engine.training.passes import give_back, is_full, memory_full
 from studio.engine.training.report import Figures, Reporter
 from studio.engine.training.sft import logits_at_targets
 from studio.errors import ConfigError
@@ -153,7 +153,8 @@ class GrpoTrainer(WatchedTrainer):
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
                 if not is_full(error):
                     raise
-                cause = error
+                # The traceback holds the tensors of what did not fit.
+                cause = error.with_traceback(None)
             if n_at_once == 1:
                 raise memory_full(model) from cause
             progress.n_generation_halvings += 1
@@ -163,8 +164,7 @@ class GrpoTrainer(WatchedTrainer):
                 f"{n_at_once // 2} at once: the same answers, slower.",
                 "Nothing to do; fewer Answers per prompt or a lower Longest answer need less.",
             )
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            give_back()
 
     def _ends(self, answer: Sequence[int]) -> bool:
         return answer[-1] in self.encoder.stop_ids

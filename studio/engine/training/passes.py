@@ -40,6 +40,8 @@ class Passes:
         self._settings = settings
         self._reporter = reporter
         self.most_rows = settings.per_device_train_batch_size
+        # Rows of the pass under way.
+        self._at_once = 0
 
     def run(
         self, rows: Sequence[Any], learn: Learn, model: nn.Module
@@ -57,7 +59,7 @@ class Passes:
                     raise
                 # The traceback holds the pass's tensors: with it nothing would be free again.
                 cause = error.with_traceback(None)
-            self._make_smaller(rows, model, cause)
+            self._make_smaller(model, cause)
             model.zero_grad()
             _set_random_state(state)
             give_back()
@@ -66,6 +68,7 @@ class Passes:
         figures: Figures = {}
         losses = []
         for part in parts_of(rows, self.n_rows, self._n_tokens):
+            self._at_once = len(part)
             loss, seen = learn(part)
             losses.append(loss)
             add_figures(figures, seen)
@@ -89,9 +92,8 @@ class Passes:
         wanted = self._settings.max_tokens_per_pass
         return wanted or (0 if torch.cuda.is_available() else CPU_TOKENS)
 
-    def _make_smaller(self, rows: Sequence[Any], model: nn.Module, cause: BaseException) -> None:
-        progress = self._reporter.progress
-        n_rows = min(self.n_rows, len(rows))
+    def _make_smaller(self, model: nn.Module, cause: BaseException) -> None:
+        progress, n_rows = self._reporter.progress, self._at_once
         if n_rows > 1:
             while self.n_rows >= n_rows:
                 progress.n_halvings += 1
