@@ -13,7 +13,7 @@ from studio.paths import Workspace, write_json
 from studio.settings import knobs
 from studio.training.config import SECTIONS, RunConfig
 
-_FILE = "train-form.json"
+KEPT_FORM = "train-form.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +27,13 @@ class Kept:
 
 def keep(workspace: Workspace, kept: Kept) -> None:
     """Write the form down, half-typed numbers and all."""
-    write_json(workspace.root / _FILE, vars(kept))
+    write_json(workspace.root / KEPT_FORM, vars(kept))
 
 
 def read_kept(workspace: Workspace) -> Kept | None:
     """The form as it was left; None where there is none that can be read."""
     try:
-        kept = TypeAdapter(Kept).validate_json((workspace.root / _FILE).read_bytes())
+        kept = TypeAdapter(Kept).validate_json((workspace.root / KEPT_FORM).read_bytes())
     except (OSError, ValueError):
         return None
     return replace(kept, values=_known(kept.values))

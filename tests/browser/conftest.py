@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, Page, Playwright, Response, expect, syn
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from components.train.kept import KEPT_FORM
 from studio.environment.ports import free_port
 from studio.paths import PROJECT_DIR
 
@@ -104,7 +105,12 @@ OpenPage = Callable[..., Page]
 
 @pytest.fixture
 def open_page(chromium: Browser, studio: Studio) -> Iterator[OpenPage]:
-    """Opens the studio in a window of its own; options go to Playwright's new_context."""
+    """Opens the studio in a window of its own; options go to Playwright's new_context.
+
+    The first window of a test finds the Train tab as a newcomer does: what another test typed
+    there is forgotten.
+    """
+    (studio.workspace / KEPT_FORM).unlink(missing_ok=True)
     contexts = []
     wrong: list[str] = []
 

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
+from components.train.kept import KEPT_FORM
 from studio.training.rewards import sha256_of
 from tests.browser.conftest import OpenPage, Studio
 
@@ -71,7 +72,7 @@ def test_a_persons_file_runs_only_after_it_was_shown_and_approved(
     page.get_by_role("button", name="Score it").click()
     expect(page.locator("#rewards-result tfoot")).to_contain_text("7")
     # What was typed survives a reload, the consent with it; a change of the file ends the consent.
-    kept = studio.workspace / "train-form.json"
+    kept = studio.workspace / KEPT_FORM
     expect(page.locator("#start")).to_be_enabled()
     (rule,) = json.loads(kept.read_text())["values"]["grpo.rewards"]
     assert rule["sha256"] == sha256_of(file.read_bytes())
