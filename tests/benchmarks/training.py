@@ -182,12 +182,13 @@ def run_trl(work: Path, job: dict[str, Any]) -> dict[str, Any]:
 def run_studio(work: Path, job: dict[str, Any]) -> dict[str, Any]:
     """The studio's own worker code, with events and checkpoints as in any run."""
     from studio.engine.training import run as engine  # noqa: PLC0415
-    from studio.engine.training.data import TokenRows, TrainData  # noqa: PLC0415
+    from studio.engine.training.data import TrainData  # noqa: PLC0415
+    from studio.engine.training.rows import TokenRows  # noqa: PLC0415
     from studio.events import EventWriter, read_events  # noqa: PLC0415
     from studio.jobs.job import create_job  # noqa: PLC0415
-    from studio.paths import Workspace  # noqa: PLC0415
+    from studio.paths import STARTER_DIR, Workspace  # noqa: PLC0415
     from studio.settings import to_dict  # noqa: PLC0415
-    from studio.text.examples import Example  # noqa: PLC0415
+    from studio.text.examples import Example, encoder_for  # noqa: PLC0415
     from studio.training.adapter import AdapterSettings  # noqa: PLC0415
     from studio.training.config import RunConfig, TrainSettings  # noqa: PLC0415
 
@@ -222,7 +223,8 @@ def run_studio(work: Path, job: dict[str, Any]) -> dict[str, Any]:
 
     engine.attach_adapter = attach_the_same
     empty = TokenRows()
-    training.run(TrainData(train=rows, validation=empty, chat_template=""))
+    encoder = encoder_for(STARTER_DIR, config.dataset, job["max_length"])
+    training.run(TrainData(train=rows, validation=empty, encoder=encoder))
     steps = [event for event in read_events(task.events_path) if event["event"] == "step"]
     return {
         "losses": [event["loss"] for event in steps],
