@@ -10,7 +10,6 @@ import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_type_hints
 
 from studio.data.recipe import DatasetRecipe
 from studio.paths import PROJECT_DIR, write_text
@@ -29,8 +28,7 @@ def knob_rows() -> Iterator[str]:
     """One line of the table for each knob, in the order of the config file."""
     yield from (_row("", item) for item in knobs(RunConfig))
     for prefix, settings in (("dataset", DatasetRecipe), *SECTIONS.items()):
-        hints = get_type_hints(settings)
-        yield from (_row(f"{prefix}.", item) for item in knobs(settings) if item.name in hints)
+        yield from (_row(f"{prefix}.", item) for item in knobs(settings))
 
 
 def _row(prefix: str, item: Knob) -> str:
@@ -53,9 +51,7 @@ def tree(old: str) -> str:
 
 
 def _files(folder: Path) -> list[str]:
-    if not folder.is_relative_to(PROJECT_DIR / "studio") and not folder.is_relative_to(
-        PROJECT_DIR / "components"
-    ):
+    if not any(folder.is_relative_to(PROJECT_DIR / part) for part in ("studio", "components")):
         return []
     return sorted(path.name for path in folder.glob("*.py") if path.name != "__init__.py")
 
