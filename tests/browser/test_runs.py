@@ -9,12 +9,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from studio.errors import JobError
-from studio.events import read_events
 from studio.jobs.job import Job, find_job, log_tail, state_of
 from studio.jobs.process import request_stop, wait_until_ended
 from studio.paths import Workspace
 from tests.browser.conftest import OpenPage, Studio, open_studio
 from tests.browser.trained import start
+from tests.waiting import events_of, wait_for_event
 
 LONG = 1_000_000
 _POINTS = "(document.querySelector('#run-chart .js-plotly-plot')?.data[0].x.length ?? 0)"
@@ -101,17 +101,16 @@ def test_a_killed_worker_is_lost_with_its_log_and_resumes_where_it_was(
 ) -> None:
     page = open_page(f"?tab=runs&run={run.id}")
     page.wait_for_function(f"{_POINTS} > 12")
-    started = [event for event in read_events(run.events_path) if event["event"] == "started"]
-    os.kill(started[-1]["pid"], signal.SIGKILL)
+    os.kill(events_of(run, "started")[-1]["pid"], signal.SIGKILL)
     expect(page.locator("#run-head .state")).to_contain_text("Lost")
     expect(page.locator("#run-remarks")).to_contain_text("it was killed, or the power went")
     page.get_by_role("button", name="Resume").click()
     expect(page.locator("#run-head .state")).to_contain_text("Running")
     expect(page.locator("#run-remarks .bad")).to_have_count(0)
-    resumed = [event for event in read_events(run.events_path) if event["event"] == "resumed"]
-    assert len(resumed) == 1 and resumed[0]["step"] >= 10
+    resumed = wait_for_event(run, "resumed")
+    assert resumed["step"] >= 10
     # The points after the checkpoint were void: each step is drawn once, in order.
-    wait_for_points(page, resumed[0]["step"])
+    wait_for_points(page, resumed["step"])
     steps = page.evaluate("document.querySelector('#run-chart .js-plotly-plot').data[0].x")
     assert steps == sorted(set(steps))
     assert state_of(run) == "running"

@@ -1,7 +1,6 @@
 """Training goes first: a loaded chat makes room where memory does not hold both, and says so."""
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from components.chat_room import ChatRoom
 from studio.errors import JobError
-from studio.jobs.job import Job, log_tail, state_of
+from studio.jobs.job import log_tail, state_of
 from studio.jobs.memory import SPARE_BYTES, training_bytes
 from studio.jobs.process import wait_until_ended
 from studio.jobs.queue import stop_run
@@ -22,17 +21,11 @@ from studio.models.reference import STARTER
 from studio.paths import STARTER_DIR, Workspace
 from studio.training.adapter import AdapterSettings
 from studio.training.config import RunConfig, TrainSettings
+from tests.waiting import wait_for
 
 # More than this computer has: with it, nothing fits beside anything.
 TOO_MUCH = 2 * psutil.virtual_memory().total
 QUESTION = [{"role": "user", "content": "Say: tiger"}]
-
-
-def wait_for(condition: Callable[[], bool], job: Job) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, log_tail(job)
-        time.sleep(0.05)
 
 
 def open_chat(room: ChatRoom, target: str) -> int:

@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,12 @@ from studio.jobs.checkup import (
     load_checkup,
     start_checkup,
 )
-from studio.jobs.job import Job, find_job, list_jobs, state_of
+from studio.jobs.job import Job, find_job, list_jobs
 from studio.jobs.process import request_stop, wait_until_ended
 from studio.paths import STARTER_DIR, Workspace
 from studio.text.examination import run_checkup
 from studio.text.examples import encoder_for
+from tests.waiting import wait_for
 
 MODEL, LENGTH = "starter", 128
 _SECONDS = 120
@@ -136,16 +136,6 @@ def long_recipe(workspace: Workspace, tmp_path: Path) -> DatasetRecipe:
     return open_dataset(DatasetRecipe(files=(str(path),)), workspace.cache_dir).recipe
 
 
-def wait_for_rows(job: Job) -> None:
-    """Until the worker has looked at some rows."""
-    deadline = time.monotonic() + _SECONDS
-    while time.monotonic() < deadline:
-        if any(event.get("done") for event in read_events(job.events_path)):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"nothing was done; {state_of(job)}")
-
-
 def children_of(job: Job) -> list[psutil.Process]:
     started = next(e for e in read_events(job.events_path) if e["event"] == "started")
     return psutil.Process(started["pid"]).children(recursive=True)
@@ -159,7 +149,7 @@ def test_a_stopped_checkup_leaves_nothing(workspace: Workspace, long_recipe: Dat
     other = drop_rows(long_recipe, [3])
     assert find_checkup_job(workspace, other, MODEL, LENGTH) is None
     assert find_checkup_jobs(workspace, other) == [job]
-    wait_for_rows(job)
+    wait_for(lambda: any(e.get("done") for e in read_events(job.events_path)), job)
     helpers = children_of(job)
     assert helpers, "several processes look at rows"
 
@@ -177,7 +167,7 @@ def test_a_killed_checkup_takes_its_processes_with_it(
     workspace: Workspace, long_recipe: DatasetRecipe
 ):
     job = start_checkup(workspace, long_recipe, MODEL, LENGTH)
-    wait_for_rows(job)
+    wait_for(lambda: any(e.get("done") for e in read_events(job.events_path)), job)
     helpers = children_of(job)
 
     os.kill(helpers[0].ppid(), signal.SIGKILL)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from studio.engine.export.entry import run_export
 from studio.errors import ExportError, JobError, StudioError
 from studio.events import EventWriter, read_events
 from studio.jobs.export import export_sizes, start_export
-from studio.jobs.job import Job, create_job, list_jobs, log_tail, state_of
+from studio.jobs.job import Job, create_job, list_jobs, log_tail
 from studio.jobs.process import start_worker, wait_until_ended
 from studio.jobs.sampling import Sampling
 from studio.jobs.worker import StopRequested
@@ -27,6 +26,7 @@ from studio.paths import Workspace
 from studio.results.exports import list_exports, read_export
 from tests.integration.export_models import CHATML, save_model
 from tests.integration.test_export_merge import save_adapter
+from tests.waiting import wait_for_event
 
 LARGE = {
     "hidden_size": 256,
@@ -72,13 +72,6 @@ def make_run(workspace: Workspace, tmp_path: Path, **settings: Any) -> Job:
     run = create_job(workspace, "train", "my run", config)
     save_adapter(base, run.folder / "adapter")
     return run
-
-
-def wait_for_phase(job: Job, name: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not any(e.get("name") == name for e in read_events(job.events_path)):
-        assert time.monotonic() < deadline and state_of(job) != "failed", log_tail(job)
-        time.sleep(0.02)
 
 
 def test_run_becomes_checked_files_that_chat(tmp_path: Path) -> None:
@@ -196,7 +189,7 @@ def test_kill_leaves_no_file_that_looks_finished_and_the_next_start_sweeps(
     workspace = Workspace.open(tmp_path / "ws")
     run = make_run(workspace, tmp_path, **LARGE)
     job = start_export(workspace, run.id, ["Q8_0", "Q2_K"])
-    wait_for_phase(job, "quantize Q2_K")
+    wait_for_event(job, "phase", name="quantize Q2_K")
     pid = next(e["pid"] for e in read_events(job.events_path) if e["event"] == "started")
     os.kill(pid, signal.SIGKILL)
     assert wait_until_ended(job, SECONDS) == "lost"

@@ -16,7 +16,7 @@ import pytest
 from studio.data.library import add_dataset, load_recipe
 from studio.data.recipe import DatasetRecipe
 from studio.engine.training.checkpoints import COMPLETE
-from studio.events import Event, read_events
+from studio.events import read_events
 from studio.jobs.chat import open_session
 from studio.jobs.export import export_sizes
 from studio.jobs.job import Job, find_job, log_tail, state_of
@@ -28,6 +28,7 @@ from studio.results.runs import list_runs, summarize
 from studio.settings import to_dict
 from studio.training.config import RunConfig
 from tests.mounts import python_on
+from tests.waiting import events_of
 
 TrainHere = Callable[..., Job]
 # A clock that jumps by years, forth and back, with every few looks at it; the worker's own.
@@ -39,10 +40,6 @@ JUMPING_CLOCK = (
     "    return real() + (0, 3e8, -3e8)[looks[0] // 7 % 3]\n"
     "time.time = jumping\n"
 )
-
-
-def events_of(job: Job, name: str) -> list[Event]:
-    return [event for event in read_events(job.events_path) if event["event"] == name]
 
 
 def adapter_bytes(job: Job) -> bytes:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import psutil
 import pytest
 
 from studio.errors import JobError
-from studio.events import Event, read_events
+from studio.events import read_events
 from studio.jobs.job import Job, find_job, list_jobs, log_tail, state_of
 from studio.jobs.process import continue_run, pause_run, wait_until_ended
 from studio.jobs.queue import advance_queue, queue_of, stop_run
@@ -22,6 +21,7 @@ from studio.paths import PROJECT_DIR, Workspace, write_json
 from studio.results.runs import summarize
 from studio.settings import to_dict
 from studio.training.config import RunConfig
+from tests.waiting import events_of, wait_for, wait_for_step
 
 START = (
     "import json, sys, time; from pathlib import Path\n"
@@ -46,23 +46,8 @@ def steps(config: RunConfig, n: int) -> RunConfig:
     return replace(config, training=training)
 
 
-def events_of(job: Job, name: str) -> list[Event]:
-    return [event for event in read_events(job.events_path) if event["event"] == name]
-
-
 def adapter_bytes(job: Job) -> bytes:
     return (job.folder / "adapter" / "adapter_model.safetensors").read_bytes()
-
-
-def wait_for(condition: Callable[[], bool], job: Job) -> None:
-    deadline = time.monotonic() + 300
-    while not condition():
-        assert time.monotonic() < deadline, log_tail(job)
-        time.sleep(0.02)
-
-
-def wait_for_step(job: Job, step: int) -> None:
-    wait_for(lambda: any(event["step"] >= step for event in events_of(job, "step")), job)
 
 
 def both_at_once(code: str, *arguments: str) -> list[str]:

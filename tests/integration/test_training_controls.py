@@ -22,18 +22,15 @@ from studio.engine.training.passes import Passes
 from studio.engine.training.report import Figures, Reporter
 from studio.engine.training.sft import summed_loss
 from studio.errors import StudioError
-from studio.events import Event, EventWriter, read_events
+from studio.events import EventWriter, read_events
 from studio.jobs.job import Job, find_job
 from studio.paths import PROJECT_DIR, Workspace
 from studio.settings import to_dict
 from studio.text.examples import IGNORE_INDEX, Example
 from studio.training.config import RunConfig
+from tests.waiting import events_of
 
 TrainHere = Callable[..., Job]
-
-
-def events_of(job: Job, name: str) -> list[Event]:
-    return [event for event in read_events(job.events_path) if event["event"] == name]
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:

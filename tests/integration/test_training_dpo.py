@@ -13,13 +13,13 @@ from studio.data.recipe import DatasetRecipe
 from studio.engine.training.answers import both_answers
 from studio.engine.training.batches import pad
 from studio.engine.training.preference import DpoTrainer
-from studio.events import Event, read_events
 from studio.jobs.job import Job
 from studio.jobs.process import wait_until_ended
 from studio.jobs.train import start_run
 from studio.paths import Workspace
 from studio.text.examples import PreferenceExample, encoder_for
 from studio.training.config import RunConfig
+from tests.waiting import events_of
 
 TrainHere = Callable[..., Job]
 
@@ -31,10 +31,6 @@ def dpo_config(run_config: RunConfig, preference_file: Path) -> RunConfig:
         method="dpo",
         dataset=DatasetRecipe(files=(str(preference_file),), validation_share=0.2),
     )
-
-
-def events_of(job: Job, name: str) -> list[Event]:
-    return [event for event in read_events(job.events_path) if event["event"] == name]
 
 
 def adapter_bytes(job: Job) -> bytes:

@@ -11,7 +11,6 @@ import pytest
 
 from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError
-from studio.events import Event, read_events
 from studio.jobs.job import Job, state_of
 from studio.jobs.process import wait_until_ended
 from studio.jobs.train import resume_run, start_run
@@ -20,12 +19,9 @@ from studio.settings import to_dict
 from studio.training.config import RunConfig
 from studio.training.methods import GrpoSettings, Reward
 from studio.training.rewards import sha256_of
+from tests.waiting import events_of
 
 TrainHere = Callable[..., Job]
-
-
-def events_of(job: Job, name: str) -> list[Event]:
-    return [event for event in read_events(job.events_path) if event["event"] == name]
 
 
 def adapter_bytes(job: Job) -> bytes:

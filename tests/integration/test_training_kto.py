@@ -15,7 +15,7 @@ from studio.engine.loading import load_base
 from studio.engine.training.adapters import attach_adapter
 from studio.engine.training.data import load_data
 from studio.engine.training.kto import KtoTrainer, kto_losses, mismatched
-from studio.events import Event, EventWriter, read_events
+from studio.events import EventWriter
 from studio.jobs.job import Job
 from studio.jobs.process import wait_until_ended
 from studio.jobs.train import start_run
@@ -33,6 +33,7 @@ from tests.integration.trl_oracle import (
     their_step,
     their_trainer,
 )
+from tests.waiting import events_of
 
 TrainHere = Callable[..., Job]
 
@@ -64,10 +65,6 @@ def without_adapter_dropout(config: RunConfig, **training: Any) -> RunConfig:
         adapter=replace(config.adapter, lora_dropout=0.0),
         training=replace(config.training, **training),
     )
-
-
-def events_of(job: Job, name: str) -> list[Event]:
-    return [event for event in read_events(job.events_path) if event["event"] == name]
 
 
 def as_trl(rows: Sequence[JudgedExample]) -> list[dict[str, Any]]:

@@ -23,7 +23,6 @@ from studio.engine.training.adapters import attach_adapter
 from studio.engine.training.attention import use_flat_batches
 from studio.engine.training.batches import flatten, pad
 from studio.errors import ExportError, JobError
-from studio.events import Event, read_events
 from studio.jobs.chat_target import resolve_target
 from studio.jobs.export import start_export
 from studio.jobs.job import Job, create_job
@@ -45,6 +44,7 @@ from tests.integration.trl_oracle import (
     their_step,
     their_trainer,
 )
+from tests.waiting import events_of
 
 TrainHere = Callable[..., Job]
 EXAMPLES = [Example(ids, ids) for ids in ([5, 6, 7, 8], [9, 10], [11, 12, 13])]
@@ -58,10 +58,6 @@ def reward_config(run_config: RunConfig, preference_file: Path) -> RunConfig:
         dataset=DatasetRecipe(files=(str(preference_file),), validation_share=0.2),
         training=replace(run_config.training, num_train_epochs=4),
     )
-
-
-def events_of(job: Job, name: str) -> list[Event]:
-    return [event for event in read_events(job.events_path) if event["event"] == name]
 
 
 @pytest.fixture(scope="module")

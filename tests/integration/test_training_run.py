@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +13,16 @@ from safetensors.torch import load_file
 
 from studio.engine.training.checkpoints import newest_complete
 from studio.errors import ConfigError, DataError, JobError
-from studio.events import Event, read_events
-from studio.jobs.job import Job, create_job, state_of
+from studio.events import read_events
+from studio.jobs.job import Job, create_job
 from studio.jobs.process import request_stop, start_worker, wait_until_ended
 from studio.jobs.train import resume_run, start_run
 from studio.paths import Workspace
 from studio.settings import to_dict
 from studio.training.config import RunConfig, TrainSettings
+from tests.waiting import events_of, wait_for_step
 
 TrainHere = Callable[..., Job]
-
-
-def events_of(job: Job, name: str) -> list[Event]:
-    return [event for event in read_events(job.events_path) if event["event"] == name]
 
 
 def adapter_bytes(job: Job) -> bytes:
@@ -35,14 +31,6 @@ def adapter_bytes(job: Job) -> bytes:
 
 def log_of(job: Job) -> str:
     return job.log_path.read_text("utf-8")[-3000:]
-
-
-def wait_for_step(job: Job, step: int) -> None:
-    deadline = time.monotonic() + 300
-    while not any(event["step"] >= step for event in events_of(job, "step")):
-        assert time.monotonic() < deadline, log_of(job)
-        assert state_of(job) != "failed", log_of(job)
-        time.sleep(0.01)
 
 
 def with_training(config: RunConfig, **values: object) -> RunConfig:

@@ -14,7 +14,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from studio.engine.loading import load_base, load_tuned
 from studio.errors import JobError, ModelError
-from studio.events import Event, read_events
 from studio.jobs.job import Job, create_job, find_job, list_jobs, log_tail
 from studio.jobs.process import wait_until_ended
 from studio.jobs.start_adapter import copy_start, find_start, with_start
@@ -28,12 +27,9 @@ from studio.training.config import RunConfig
 from studio.training.imported import settings_of
 from studio.training.result_folder import tensors_path
 from tests.integration.conftest import write_tokenizer
+from tests.waiting import events_of
 
 Train = Callable[..., Job]
-
-
-def events_of(job: Job, kind: str) -> list[Event]:
-    return [event for event in read_events(job.events_path) if event["event"] == kind]
 
 
 def started(workspace: Workspace, config: RunConfig, start: str) -> Job:

@@ -2,8 +2,7 @@
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from studio.jobs.train import resume_run
 from studio.paths import PROJECT_DIR, Workspace
 from studio.settings import to_dict
 from studio.training.config import RunConfig
+from tests.waiting import wait_for
 
 HOLD = (
     "import sys; from pathlib import Path; from studio.jobs.lock import hold\n"
@@ -61,13 +61,6 @@ def names(workspace: Workspace) -> list[str]:
 def end_of(job: Job) -> dict[str, object]:
     assert wait_until_ended(job, 30) != "queued"
     return read_events(job.events_path)[-1]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_runs_wait_in_the_order_in_which_they_came(workspace: Workspace) -> None:

@@ -13,6 +13,7 @@ from studio.jobs.lock import hold, is_held
 from studio.jobs.process import continue_run, pause_run, request_stop, start_worker
 from studio.jobs.worker import ALREADY_RUNNING
 from studio.paths import PROJECT_DIR, Workspace
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -187,10 +188,3 @@ class other_process_holds:
 
     def __exit__(self, *error):
         self.process.communicate()
-
-
-def wait_for(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
