@@ -36,6 +36,17 @@ CHATML = (
 )
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 expect.set_options(timeout=SECONDS * 1000)
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A browser, a server and a training on two busy cores sometimes miss each other's beat.
+
+    Such a test gets one more chance; the summary lists it as RERUN, and it wants mending.
+    """
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @dataclass
