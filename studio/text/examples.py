@@ -89,13 +89,6 @@ class Encoder:
         return self.tokenizer.special_id("eos_token")
 
     @cached_property
-    def pad_id(self) -> int:
-        """What fills a batch: the pad token, else the unknown or the end token; never trained."""
-        names = ("pad_token", "unk_token", "eos_token")
-        ids = (self.tokenizer.special_id(name) for name in names)
-        return next((token_id for token_id in ids if token_id is not None), 0)
-
-    @cached_property
     def control_texts(self) -> tuple[str, ...]:
         """Control tokens as text: inside a message they are not read as text."""
         tokens = self.tokenizer

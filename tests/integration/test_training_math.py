@@ -21,12 +21,12 @@ from studio.engine.loading import (
 )
 from studio.engine.training.adapters import attach_adapter
 from studio.engine.training.attention import use_flat_batches
-from studio.engine.training.batches import EpochBatches, flatten, n_targets, n_tokens, pad
+from studio.engine.training.batches import EpochBatches, flatten, pad, targets_of
 from studio.engine.training.data import load_data
 from studio.engine.training.rows import TokenRows
 from studio.engine.training.run import Training
 from studio.engine.training.saving import save_adapter
-from studio.engine.training.sft import SftTrainer, summed_loss
+from studio.engine.training.sft import SftTrainer, summed_loss, weight_of
 from studio.errors import ModelError
 from studio.events import EventWriter
 from studio.jobs.job import Job, create_job
@@ -34,7 +34,7 @@ from studio.models.facts import read_facts
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.settings import to_dict
-from studio.text.examples import Example, encoder_for
+from studio.text.examples import IGNORE_INDEX, Example, encoder_for
 from studio.training.adapter import AdapterSettings
 from studio.training.config import RunConfig
 
@@ -63,15 +63,20 @@ def test_loss_equals_plain_transformers(
         assert use_flat_batches(model)
     batch = collate(examples)
     with torch.no_grad():
-        loss = float(summed_loss(model, batch)) / n_targets(batch)
+        loss = float(summed_loss(model, batch)) / weight_of(examples)
     assert loss == pytest.approx(plain_loss(plain, examples), abs=1e-5)
+
+
+def n_targets(batch: dict[str, Any]) -> int:
+    return int((targets_of(batch) != IGNORE_INDEX).sum())
 
 
 def test_flat_and_padded_batches_count_the_same(examples: list[Example]) -> None:
     flat, padded = flatten(examples), pad(examples)
-    assert n_tokens(flat) == n_tokens(padded) == sum(len(e.input_ids) for e in examples)
-    assert n_targets(flat) == n_targets(padded)
-    assert flat["input_ids"].shape == (1, n_tokens(flat))
+    n_tokens = sum(len(example.input_ids) for example in examples)
+    assert flat["input_ids"].shape == (1, n_tokens)
+    assert int(padded["attention_mask"].sum()) == n_tokens
+    assert n_targets(flat) == n_targets(padded) == weight_of(examples)
 
 
 def test_the_first_token_of_a_segment_is_predicted_by_nothing() -> None:

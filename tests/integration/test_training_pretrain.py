@@ -11,9 +11,8 @@ import torch
 from studio.data.dataset import open_dataset
 from studio.data.recipe import DatasetRecipe
 from studio.engine.loading import load_base
-from studio.engine.training.batches import flatten, n_targets
 from studio.engine.training.data import load_data, pieces_of
-from studio.engine.training.sft import summed_loss
+from studio.engine.training.sft import summed_loss, weight_of
 from studio.events import EventWriter, read_events
 from studio.jobs.job import Job
 from studio.paths import Workspace
@@ -69,7 +68,7 @@ def test_the_targets_of_all_pieces_are_those_of_the_whole_document() -> None:
     for n in range(2, 40):
         whole = Example(list(range(n)), list(range(n)))
         pieces = list(pieces_of(whole, 8))
-        assert n_targets(flatten(pieces)) == n - 1
+        assert weight_of(pieces) == n - 1
         assert all(len(piece.input_ids) <= 8 for piece in pieces)
         if n > 8:
             assert all(piece.labels[0] == IGNORE_INDEX for piece in pieces[1:])

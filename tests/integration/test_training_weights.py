@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from studio.data.recipe import DatasetRecipe
 from studio.engine.loading import load_base
 from studio.engine.training.attention import use_flat_batches
-from studio.engine.training.batches import flatten, n_targets, pad
+from studio.engine.training.batches import flatten, pad
 from studio.engine.training.data import load_data
 from studio.engine.training.rows import TokenRows
 from studio.engine.training.sft import SftTrainer, summed_loss, weight_of
@@ -68,7 +68,9 @@ def test_the_weighted_loss_equals_the_sum_by_hand(
 
     assert weight_of(given) == pytest.approx(weight, rel=1e-6)
     assert loss / weight_of(given) == pytest.approx(total / weight, abs=1e-5)
-    assert total / weight != pytest.approx(by_hand(model, examples)[0] / n_targets(batch), abs=1e-4)
+    assert total / weight != pytest.approx(
+        by_hand(model, examples)[0] / weight_of(examples), abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("collate", [flatten, pad])
@@ -79,6 +81,7 @@ def test_weights_of_one_give_the_same_loss_bit_for_bit(
         replace(example, weights=[float(label != IGNORE_INDEX) for label in example.labels])
         for example in examples
     ]
+    n_labels = sum(label != IGNORE_INDEX for given in examples for label in given.labels[1:])
     model = load_base(folder)
     assert collate is pad or use_flat_batches(model)
 
@@ -86,7 +89,7 @@ def test_weights_of_one_give_the_same_loss_bit_for_bit(
         losses = [summed_loss(model, collate(given)) for given in (examples, ones)]
 
     assert torch.equal(*losses)
-    assert weight_of(ones) == weight_of(examples) == n_targets(pad(ones))
+    assert weight_of(ones) == weight_of(examples) == n_labels
 
 
 def test_a_token_of_weight_two_counts_as_the_example_twice(

@@ -270,9 +270,3 @@ def test_templates_without_a_default_ask_for_a_choice(tmp_path: Path):
     with pytest.raises(TemplateError) as caught:
         encoder_for(folder, DatasetRecipe(), 512)
     assert caught.value.code == "template_no_default"
-
-
-def test_padding_uses_the_pad_token_else_the_end_token(tmp_path: Path):
-    assert encoder(tmp_path).pad_id == 262
-    padded = byte_level(tmp_path / "p", pad_token="<|im_start|>")
-    assert encoder_for(padded, DatasetRecipe(), 8).pad_id == 263

@@ -92,11 +92,6 @@ def targets_of(batch: Batch) -> torch.Tensor:
     return targets
 
 
-def n_targets(batch: Batch) -> int:
-    """Tokens that count in the loss of this batch."""
-    return int((targets_of(batch) != IGNORE_INDEX).sum())
-
-
 def target_weights(batch: Batch) -> torch.Tensor | None:
     """What the target of each position counts in the loss, in the shape of `targets_of`; 0 where
     there is no target, None where all count as 1."""
@@ -105,13 +100,6 @@ def target_weights(batch: Batch) -> torch.Tensor | None:
     weights = torch.zeros_like(batch["weights"])
     weights[:, :-1] = batch["weights"][:, 1:]
     return weights.masked_fill(targets_of(batch) == IGNORE_INDEX, 0.0)
-
-
-def n_tokens(batch: Batch) -> int:
-    """Tokens of this batch without padding."""
-    if "attention_mask" in batch:
-        return int(batch["attention_mask"].sum())
-    return int(batch["input_ids"].numel())
 
 
 class EpochBatches(Sampler[list[int]]):
