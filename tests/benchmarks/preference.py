@@ -5,23 +5,21 @@
 
 Neither side recomputes activations. Every measurement is a process of its own; the two take turns,
 and medians are given. Speed is that of the steps after the first two; memory is the most that the
-process held, libraries included. TRL's dropout is off on both sides.
+process held, libraries included, watched from outside. TRL's dropout is off on both sides.
 """
 
 import argparse
 import json
 import os
 import random
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from studio.paths import PROJECT_DIR, STARTER_DIR
+from studio.paths import STARTER_DIR
+from tests.benchmarks.sides import make_llama, run_child, start_from, train_here
 
 BATCH = 4
 RANK = 8
@@ -49,11 +47,8 @@ def make_rows(n: int, vocab: int) -> list[dict[str, Any]]:
 
 
 def make_model(folder: Path, options: argparse.Namespace) -> None:
-    import torch  # noqa: PLC0415
-    from transformers import LlamaConfig, LlamaForCausalLM  # noqa: PLC0415
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
+    make_llama(
+        folder,
         vocab_size=options.vocab,
         hidden_size=options.hidden,
         intermediate_size=3 * options.hidden,
@@ -63,7 +58,6 @@ def make_model(folder: Path, options: argparse.Namespace) -> None:
         max_position_embeddings=1024,
         tie_word_embeddings=True,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
 
 
 # The child processes.
@@ -145,14 +139,9 @@ def _as_trl(work: Path, method: str) -> list[dict[str, Any]]:
 
 
 def run_studio(work: Path, job: dict[str, Any]) -> dict[str, Any]:
-    """The studio's own worker code, with events and checkpoints as in any run."""
-    from studio.engine.training import run as engine  # noqa: PLC0415
+    """The studio's own training of the rows."""
     from studio.engine.training.data import TrainData  # noqa: PLC0415
     from studio.engine.training.rows import ExampleRows  # noqa: PLC0415
-    from studio.events import EventWriter, read_events  # noqa: PLC0415
-    from studio.jobs.job import create_job  # noqa: PLC0415
-    from studio.paths import Workspace  # noqa: PLC0415
-    from studio.settings import to_dict  # noqa: PLC0415
     from studio.training.adapter import AdapterSettings  # noqa: PLC0415
     from studio.training.config import RunConfig, TrainSettings  # noqa: PLC0415
 
@@ -173,23 +162,8 @@ def run_studio(work: Path, job: dict[str, Any]) -> dict[str, Any]:
             save_steps=10_000,
         ),
     )
-    task = create_job(Workspace.open(tempfile.mkdtemp(dir=work)), "train", "", to_dict(config))
-    events = EventWriter(task.events_path)
-    training = engine.Training(task, config, work / "model", events, time.monotonic())
-    attach = engine.attach_adapter
-
-    def attach_the_same(*args: Any, **kwargs: Any) -> Any:
-        model = attach(*args, **kwargs)
-        start_from(model, work)
-        return model
-
-    engine.attach_adapter = attach_the_same
-    training.run(TrainData(train=rows, validation=ExampleRows(), chat_template=""))
-    steps = [event for event in read_events(task.events_path) if event["event"] == "step"]
-    return {
-        "losses": [event["loss"] for event in steps],
-        "ends": [event["elapsed_seconds"] for event in steps],
-    }
+    data = TrainData(train=rows, validation=ExampleRows(), chat_template="")
+    return train_here(work, config, data)
 
 
 def _example(row: dict[str, Any], method: str) -> Any:
@@ -200,36 +174,21 @@ def _example(row: dict[str, Any], method: str) -> Any:
     return PreferenceExample(row["prompt_ids"], row["chosen_ids"], row["rejected_ids"])
 
 
-def start_from(model: Any, work: Path) -> None:
-    """The same random A for both sides: the first one to come writes it down."""
-    import torch  # noqa: PLC0415
-    from safetensors.torch import load_file, save_file  # noqa: PLC0415
-
-    path = work / "start.safetensors"
-    own = {n: p for n, p in model.named_parameters() if "lora_A" in n and p.requires_grad}
-    if not path.exists():
-        save_file({name: p.detach().clone().contiguous() for name, p in own.items()}, path)
-    given = load_file(path)
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(given[name])
-
-
 # The parent.
 
 
 def measure(work: Path, job: dict[str, Any]) -> dict[str, Any]:
-    """One child process: losses, rows a second, peak memory, the machine's load before it."""
-    command = [sys.executable, "-m", "tests.benchmarks.preference", "--child", str(work)]
-    load = os.getloadavg()[0]
-    child = subprocess.run(
-        [*command, json.dumps(job)], cwd=PROJECT_DIR, check=True, capture_output=True, text=True
-    )
-    result: dict[str, Any] = json.loads(child.stdout.strip().splitlines()[-1])
+    """One child process: losses, rows a second, peak memory, the machine's load before it.
+
+    Raises: RuntimeError where it failed.
+    """
+    result = run_child("tests.benchmarks.preference", work, job)
+    if "error" in result:
+        raise RuntimeError(f"{job['system']}: {result['error']}")
     ends = result["ends"]
     n_timed = len(ends) - 1 - WARM_STEPS
     result["rows_per_second"] = n_timed * BATCH / (ends[-1] - ends[WARM_STEPS])
-    return {**result, "load": load}
+    return result
 
 
 def compare(method: str, precision: str, options: argparse.Namespace) -> None:
@@ -274,9 +233,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.child:
         work, job = Path(options.child[0]), json.loads(options.child[1])
-        result = (run_trl if job["system"] == "TRL" else run_studio)(work, job)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({**result, "peak_bytes": peak}))
+        print(json.dumps((run_trl if job["system"] == "TRL" else run_studio)(work, job)))
         return
     print(
         f"{options.layers} layers of {options.hidden}, vocabulary {options.vocab}, batches of "

@@ -9,21 +9,17 @@ given. Tokens are those that are not padding. Speed is that of the steps after t
 
 import argparse
 import json
-import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from studio.paths import PROJECT_DIR
+from tests.benchmarks.sides import make_llama, run_child, start_from, train_here
 
 WARM_STEPS = 4
 BATCH = 4
@@ -80,12 +76,10 @@ def make_rows(shape: Shape, n_rows: int) -> list[dict[str, list[int]]]:
 
 
 def make_model(shape: Shape, folder: Path, precision: str) -> None:
-    """Write the model with its random weights, from a fixed seed."""
-    import torch  # noqa: PLC0415
-    from transformers import LlamaConfig, LlamaForCausalLM  # noqa: PLC0415
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
+    """Write the model with its random weights; a large one in the precision it trains in."""
+    make_llama(
+        folder,
+        "bfloat16" if precision == "bf16" and shape.hidden >= 1024 else "float32",
         vocab_size=shape.vocab,
         hidden_size=shape.hidden,
         intermediate_size=shape.intermediate,
@@ -95,27 +89,6 @@ def make_model(shape: Shape, folder: Path, precision: str) -> None:
         max_position_embeddings=4096,
         tie_word_embeddings=shape.tied,
     )
-    model = LlamaForCausalLM(config)
-    if precision == "bf16" and shape.hidden >= 1024:
-        model.to(torch.bfloat16)
-    model.save_pretrained(folder)
-
-
-class PeakMemory(threading.Thread):
-    """Watches the proportional set size of a process, which counts shared pages by their share."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self._process = psutil.Process(pid)
-        self.peak_bytes = 0
-
-    def run(self) -> None:
-        try:
-            while True:
-                self.peak_bytes = max(self.peak_bytes, self._process.memory_full_info().pss)
-                time.sleep(0.1)
-        except psutil.Error:
-            return
 
 
 # The child processes.
@@ -180,14 +153,10 @@ def run_trl(work: Path, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_studio(work: Path, job: dict[str, Any]) -> dict[str, Any]:
-    """The studio's own worker code, with events and checkpoints as in any run."""
-    from studio.engine.training import run as engine  # noqa: PLC0415
+    """The studio's own training of the rows."""
     from studio.engine.training.data import TrainData  # noqa: PLC0415
     from studio.engine.training.rows import TokenRows  # noqa: PLC0415
-    from studio.events import EventWriter, read_events  # noqa: PLC0415
-    from studio.jobs.job import create_job  # noqa: PLC0415
-    from studio.paths import STARTER_DIR, Workspace  # noqa: PLC0415
-    from studio.settings import to_dict  # noqa: PLC0415
+    from studio.paths import STARTER_DIR  # noqa: PLC0415
     from studio.text.examples import Example, encoder_for  # noqa: PLC0415
     from studio.training.adapter import AdapterSettings  # noqa: PLC0415
     from studio.training.config import RunConfig, TrainSettings  # noqa: PLC0415
@@ -210,42 +179,9 @@ def run_studio(work: Path, job: dict[str, Any]) -> dict[str, Any]:
             **job.get("training", {}),
         ),
     )
-    workspace = Workspace.open(tempfile.mkdtemp(dir=work))
-    task = create_job(workspace, "train", "", to_dict(config))
-    events = EventWriter(task.events_path)
-    training = engine.Training(task, config, work / "model", events, time.monotonic())
-    attach = engine.attach_adapter
-
-    def attach_the_same(*args: Any, **kwargs: Any) -> Any:
-        model = attach(*args, **kwargs)
-        start_from(model, work)
-        return model
-
-    engine.attach_adapter = attach_the_same
-    empty = TokenRows()
     encoder = encoder_for(STARTER_DIR, config.dataset, job["max_length"])
-    training.run(TrainData(train=rows, validation=empty, encoder=encoder))
-    steps = [event for event in read_events(task.events_path) if event["event"] == "step"]
-    return {
-        "losses": [event["loss"] for event in steps],
-        "ends": [event["elapsed_seconds"] for event in steps],
-        "gpu_bytes": _gpu_peak(),
-    }
-
-
-def start_from(model: Any, work: Path) -> None:
-    """The same random A for everyone: the first one to come writes it down."""
-    import torch  # noqa: PLC0415
-    from safetensors.torch import load_file, save_file  # noqa: PLC0415
-
-    path = work / "start.safetensors"
-    own = {n: p for n, p in model.named_parameters() if "lora_A" in n}
-    if not path.exists():
-        save_file({name: p.detach().float().cpu().contiguous() for name, p in own.items()}, path)
-    given = load_file(path)
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(given[name])
+    data = TrainData(train=rows, validation=TokenRows(), encoder=encoder)
+    return {**train_here(work, config, data), "gpu_bytes": _gpu_peak()}
 
 
 def _tokenizer() -> Any:
@@ -265,28 +201,15 @@ def _gpu_peak() -> int:
 
 
 def measure(work: Path, job: dict[str, Any]) -> dict[str, Any]:
-    """One child process: losses, seconds a step, peak memory; {"error"} where it failed."""
-    command = [sys.executable, "-m", "tests.benchmarks.training", "--child", str(work)]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "TRL_EXPERIMENTAL_SILENCE": "1"}
-    load_before = os.getloadavg()[0]
-    with (work / "child.log").open("wb") as log:
-        child = subprocess.Popen(
-            [*command, json.dumps(job)], cwd=PROJECT_DIR, env=environment,
-            stdout=subprocess.PIPE, stderr=log,
-        )  # fmt: skip
-        memory = PeakMemory(child.pid)
-        memory.start()
-        output = child.communicate()[0].decode()
-    if child.returncode:
-        lines = (work / "child.log").read_text(errors="replace").strip().splitlines()
-        return {"error": lines[-1] if lines else f"exit status {child.returncode}"}
-    result: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    """One child process: losses, tokens a second, peak memory; {"error"} where it failed."""
+    result = run_child("tests.benchmarks.training", work, job)
+    if "error" in result:
+        return result
     ends = result["ends"]
     seconds = [b - a for a, b in zip(ends[WARM_STEPS:], ends[WARM_STEPS + 1 :], strict=False)]
     tokens = step_tokens(work)[WARM_STEPS + 1 : len(ends)]
     result["tokens_per_second"] = sum(tokens) / sum(seconds)
-    result["peak_bytes"] = result["gpu_bytes"] or memory.peak_bytes
-    result["load"] = load_before
+    result["peak_bytes"] = result["gpu_bytes"] or result["peak_bytes"]
     return result
 
 
