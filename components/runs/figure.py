@@ -1,16 +1,17 @@
 """The chart of a run as plotly has it: traces, layout, and where each plot stands.
 
-In: a method, whose own figures get small plots of their own. Out: plain JSON that
+In: the figures of a run's method, which get small plots of their own. Out: plain JSON that
 assets/js/chart.js draws with; nothing is computed there.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from components.theme import MONO, SANS
-from studio.training.figures import Figure, figures_of
+from studio.training.figures import Figure
 
 Colours = dict[str, str]
 
@@ -44,21 +45,20 @@ _MARGIN = {"l": 46, "r": 10, "t": 30, "b": 28}
 _LOSS, _SMALL, _ROOM = 305, 88, 69
 
 
-def trace_names(method: str) -> tuple[str, ...]:
+def trace_names(figures: Sequence[Figure]) -> tuple[str, ...]:
     """Names of the curves of a run, in the order of the points that the page gets."""
-    own = [(f.name, f"{f.name}_smoothed", f"eval_{f.name}") for f in figures_of(method)]
+    own = [(f.name, f"{f.name}_smoothed", f"eval_{f.name}") for f in figures]
     return (*TRACE_NAMES, *(name for names in own for name in names))
 
 
-def chart_spec(method: str, *, more: bool = False) -> dict[str, Any]:
+def chart_spec(figures: tuple[Figure, ...], *, more: bool = False) -> dict[str, Any]:
     """What the script draws with: figure by theme, height and domains by width.
 
-    The first two figures of the method have plots at once, with `more` all of them; `n_more` says
+    The first two of the method's `figures` have plots at once, with `more` all; `n_more` says
     how many are left out otherwise. The first `n_curves` of `trace_names` are drawn; the figure's
     last trace is the best validation's mark.
     """
-    every = figures_of(method)
-    shown = every if more else every[:_N_AT_ONCE]
+    shown = figures if more else figures[:_N_AT_ONCE]
     n_small = len(shown) + len(TITLES) - 1
     return {
         "light": figure(LIGHT, shown).to_plotly_json(),
@@ -66,7 +66,7 @@ def chart_spec(method: str, *, more: bool = False) -> dict[str, Any]:
         "wide": _places(n_small, columns=2),
         "narrow": _places(n_small, columns=1),
         "n_curves": len(TRACE_NAMES) + 3 * len(shown),
-        "n_more": max(len(every) - _N_AT_ONCE, 0),
+        "n_more": max(len(figures) - _N_AT_ONCE, 0),
     }
 
 

@@ -19,6 +19,8 @@ from studio.paths import Workspace
 from studio.results.runs import RunSummary, summarize
 from studio.training.curves import MAX_POINTS, CurveFollower, CurveUpdate
 from studio.training.figures import Figure, figures_of
+from studio.training.methods import Reward
+from studio.training.rewards import rule_names
 
 _KEPT_RUNS = 8
 _MORE_THAN_DRAWN = 2 * MAX_POINTS
@@ -65,9 +67,9 @@ class _Followed:
     """One run between two looks; `look` is safe from several threads (several windows)."""
 
     def __init__(self, job: Job) -> None:
-        self.method = str(job.config().get("method", ""))
-        self.main = next(iter(figures_of(self.method)), None)
-        self.curves = CurveFollower(job.events_path)
+        self.figures = _figures(job)
+        self.main = next(iter(self.figures), None)
+        self.curves = CurveFollower(job.events_path, [figure.name for figure in self.figures])
         self.reader = EventReader(job.events_path)
         self.remarks = Remarks()
         self.lock = threading.Lock()
@@ -80,6 +82,13 @@ class _Followed:
             for name in ("loss_smoothed", *own):
                 self.remarks.see(name, update)
             return update, self.remarks
+
+
+def _figures(job: Job) -> tuple[Figure, ...]:
+    config = job.config()
+    rules = config.get("grpo", {}).get("rewards", [])
+    names = rule_names([Reward(kind=str(rule["kind"])) for rule in rules])
+    return figures_of(str(config.get("method", "")), names)
 
 
 class LiveRuns:
@@ -106,7 +115,7 @@ class LiveRuns:
             # Its place decides which buttons there are.
             answer["signature"] += answer["phase"]
         if update.replace:
-            answer["spec"] = chart_spec(followed.method, more=bool(request.get("more")))
+            answer["spec"] = chart_spec(followed.figures, more=bool(request.get("more")))
         return answer
 
     def warnings(self, job: Job) -> list[Event]:
@@ -158,7 +167,7 @@ def _answer(
         "since": [update.since, update.generation],
         "points": [
             [list(update.traces[name].steps), list(update.traces[name].values)]
-            for name in trace_names(followed.method)
+            for name in trace_names(followed.figures)
         ],
         "best": list(remarks.best_eval or ()),
         "metrics": metrics(run, remarks, followed.main),
@@ -176,9 +185,9 @@ def _nothing(job_id: str) -> dict[str, Any]:
         "signature": "gone",
         "reset": True,
         "since": [0, 0],
-        "points": [[[], []] for _ in trace_names("")],
+        "points": [[[], []] for _ in trace_names(())],
         "best": [],
-        "spec": chart_spec(""),
+        "spec": chart_spec(()),
         "metrics": [],
         "progress": 0.0,
         "phase": "This run is no longer in the workspace.",

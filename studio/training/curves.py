@@ -21,17 +21,7 @@ _VALUES_OF = {
     "step": ("loss", "learning_rate", "grad_norm", "tokens_per_second"),
     "eval": ("eval_loss",),
 }
-# Values that an event may lack: a method's own figures.
-_FIGURES_OF = {"step": tuple(FIGURES), "eval": tuple(f"eval_{name}" for name in FIGURES)}
 SMOOTHED = "loss_smoothed"
-_SMOOTHED_OF = {name: f"{name}_smoothed" for name in ("loss", *FIGURES)}
-TRACES = (
-    *_VALUES_OF["step"],
-    *_VALUES_OF["eval"],
-    *_FIGURES_OF["step"],
-    *_FIGURES_OF["eval"],
-    *_SMOOTHED_OF.values(),
-)
 
 
 @dataclass(frozen=True)
@@ -140,30 +130,46 @@ class _Points:
         return Trace(tuple(self.steps[start:]), tuple(self.values[start:]))
 
 
-class CurveFold:
-    """Adds events up to traces. `generation` grows whenever points that were shown became void."""
+def _smoothed(name: str) -> str:
+    return f"{name}_smoothed"
 
-    def __init__(self, smoothing: float = SMOOTHING) -> None:
+
+class CurveFold:
+    """Adds events up to traces. `generation` grows whenever points that were shown became void.
+
+    `figures` names a method's own values, which an event may lack.
+    """
+
+    def __init__(
+        self, smoothing: float = SMOOTHING, figures: Sequence[str] = tuple(FIGURES)
+    ) -> None:
         self.generation = 0
         self._serial = 0
         self._smoothing = smoothing
-        self._averages = {name: _Average(smoothing) for name in _SMOOTHED_OF}
-        self._points = {name: _Points() for name in TRACES}
+        self._figures_of = {
+            "step": tuple(figures),
+            "eval": tuple(f"eval_{name}" for name in figures),
+        }
+        self._averages = {name: _Average(smoothing) for name in ("loss", *figures)}
+        own = (*self._figures_of["step"], *self._figures_of["eval"])
+        smoothed = map(_smoothed, self._averages)
+        self.names = (*_VALUES_OF["step"], *_VALUES_OF["eval"], *own, *smoothed)
+        self._points = {name: _Points() for name in self.names}
 
     def add(self, events: Iterable[Event]) -> None:
         """Fold more events in, in the order in which they were written."""
         for event in events:
             if event["event"] == "resumed":
-                self._void_after(TRACES, event["step"])
+                self._void_after(self.names, event["step"])
             names = _VALUES_OF.get(event["event"], ())
-            figures = _FIGURES_OF.get(event["event"], ())
+            figures = self._figures_of.get(event["event"], ())
             if names:
                 # A run killed before its first checkpoint starts over without saying so.
                 self._void_after((*names, *figures), event["step"] - 1)
                 self._append((*names, *(name for name in figures if name in event)), event)
 
     def trace(self, name: str) -> Trace:
-        """All points of one of TRACES."""
+        """All points of one of `names`."""
         return self._points[name].trace()
 
     def update(self, since: int, generation: int, max_points: int = MAX_POINTS) -> CurveUpdate:
@@ -185,15 +191,15 @@ class CurveFold:
         step = event["step"]
         for name in names:
             self._points[name].append(step, event.get(name), self._serial)
-            if name in _SMOOTHED_OF:
+            if name in self._averages:
                 smoothed = self._averages[name].add(event.get(name))
-                self._points[_SMOOTHED_OF[name]].append(step, smoothed, self._serial)
+                self._points[_smoothed(name)].append(step, smoothed, self._serial)
 
     def _void_after(self, names: Iterable[str], step: int) -> None:
         void = {name for name in names if self._points[name].cut_after(step)}
         self.generation += bool(void)
-        for name in void & _SMOOTHED_OF.keys():
-            self._points[_SMOOTHED_OF[name]].cut_after(step)
+        for name in void & self._averages.keys():
+            self._points[_smoothed(name)].cut_after(step)
             self._averages[name] = _Average(self._smoothing)
             for value in self._points[name].values:
                 self._averages[name].add(value)
@@ -203,15 +209,15 @@ def points_from_events(events: Iterable[Event]) -> dict[str, Trace]:
     """All traces by name, without points that a resume made void."""
     fold = CurveFold()
     fold.add(events)
-    return {name: fold.trace(name) for name in TRACES}
+    return {name: fold.trace(name) for name in fold.names}
 
 
 class CurveFollower:
     """The curves of one event file, kept up to date; safe to ask from several threads."""
 
-    def __init__(self, events_path: Path) -> None:
+    def __init__(self, events_path: Path, figures: Sequence[str] = tuple(FIGURES)) -> None:
         self._reader = EventReader(events_path)
-        self._fold = CurveFold()
+        self._fold = CurveFold(figures=figures)
         self._lock = threading.Lock()
 
     def update(self, since: int, generation: int, max_points: int = MAX_POINTS) -> CurveUpdate:

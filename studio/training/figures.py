@@ -6,6 +6,7 @@ smoothed values under name + `_smoothed`; `figures_of(method)` says which a char
 the one that tells most first. A figure that an event lacks is a step that could not measure it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,6 +115,15 @@ _ALL = (
     ),
 )
 FIGURES = {figure.name: figure for figure in _ALL}
+# What the rules of GRPO are called in a curve's name, by their kind.
+_RULES = {
+    "exact_match": "exact match",
+    "regex": "pattern",
+    "json": "valid JSON",
+    "length": "length",
+    "python": "own Python file",
+}
+_N_BEFORE_RULES = 2
 _POINTS = ("rewards_accuracy", "rewards_margin", "rewards_chosen", "rewards_rejected")
 _LOGPS = ("logps_chosen", "logps_rejected")
 _OF_METHODS = {
@@ -129,6 +139,25 @@ _OF_METHODS = {
 }
 
 
-def figures_of(method: str) -> tuple[Figure, ...]:
-    """The figures of a method in the order of their use; () where it has the loss alone."""
-    return tuple(FIGURES[name] for name in _OF_METHODS.get(method, ()))
+def figures_of(method: str, rules: Sequence[str] = ()) -> tuple[Figure, ...]:
+    """The figures of a method in the order of their use; () where it has the loss alone.
+
+    `rules` are the names of a run's rewards: where there are several, each has its own curve.
+    """
+    found = [FIGURES[name] for name in _OF_METHODS.get(method, ())]
+    if method == "grpo" and len(rules) > 1:
+        found[_N_BEFORE_RULES:_N_BEFORE_RULES] = [_of_rule(name) for name in rules]
+    return tuple(found)
+
+
+def _of_rule(name: str) -> Figure:
+    kind, _, number = name.rpartition("_")
+    if not number.isdigit():
+        kind, number = name, ""
+    words = f"{_RULES.get(kind, kind)} {number}".strip()
+    return Figure(
+        name=f"reward_{name}",
+        label=f"Reward: {words}",
+        better="up",
+        help="The mean points of this rule alone, without its weight.",
+    )

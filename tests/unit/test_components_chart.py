@@ -61,8 +61,8 @@ def look(live: LiveRuns, job: Job, since: object = None, n_shown: int = 0) -> di
 
 
 def test_the_traces_are_in_the_order_of_the_points_that_a_look_gives():
-    assert trace_names("sft") == TRACE_NAMES
-    names = [trace["name"] for trace in chart_spec("sft")["light"]["data"]]
+    assert trace_names(()) == TRACE_NAMES
+    names = [trace["name"] for trace in chart_spec(())["light"]["data"]]
     assert names == [
         "train, each step",
         "train, smoothed",
@@ -76,16 +76,16 @@ def test_the_traces_are_in_the_order_of_the_points_that_a_look_gives():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_figures_of_a_method_are_drawn_when_they_are_asked_for(method):
-    whole, few = chart_spec(method, more=True), chart_spec(method)
-    own = len(figures_of(method))
-    assert whole["n_curves"] == len(trace_names(method)) == len(TRACE_NAMES) + 3 * own
+    figures = figures_of(method)
+    whole, few, own = chart_spec(figures, more=True), chart_spec(figures), len(figures)
+    assert whole["n_curves"] == len(trace_names(figures)) == len(TRACE_NAMES) + 3 * own
     assert few["n_curves"] == len(TRACE_NAMES) + 3 * min(own, 2)
     assert len(few["light"]["data"]) == few["n_curves"] + 1
     assert few["n_more"] == max(own - 2, 0)
 
 
 def test_a_preference_run_has_two_plots_more_in_training_and_validation_colours():
-    data = chart_spec("dpo")["light"]["data"][len(TRACE_NAMES) : -1]
+    data = chart_spec(figures_of("dpo"))["light"]["data"][len(TRACE_NAMES) : -1]
     assert [(trace["name"], trace["line"]["color"], trace["xaxis"]) for trace in data] == [
         ("the right way round", LIGHT["raw"], "x4"),
         ("the right way round, smoothed", LIGHT["train"], "x4"),
@@ -94,14 +94,16 @@ def test_a_preference_run_has_two_plots_more_in_training_and_validation_colours(
         ("reward margin, smoothed", LIGHT["train"], "x5"),
         ("reward margin, validation", LIGHT["validation"], "x5"),
     ]
-    titles = [note["text"] for note in chart_spec("dpo")["light"]["layout"]["annotations"]]
+    titles = [
+        note["text"] for note in chart_spec(figures_of("dpo"))["light"]["layout"]["annotations"]
+    ]
     assert titles[3:] == ["The right way round", "Reward margin"]
 
 
 @pytest.mark.parametrize("width", ["wide", "narrow"])
 @pytest.mark.parametrize("more", [False, True])
 def test_no_two_plots_touch_and_a_small_one_is_as_high_with_many_as_with_few(width, more):
-    placed = chart_spec("dpo", more=more)[width]
+    placed = chart_spec(figures_of("dpo"), more=more)[width]
     area = placed["height"] - 58  # the margins
     axes, n_plots = placed["axes"], 3 + (6 if more else 2)
     boxes = [
@@ -126,15 +128,15 @@ def test_training_is_violet_and_validation_amber_with_markers(colours, violet, a
 
 
 def test_learning_rate_and_gradient_norm_have_axes_of_their_own_that_zoom_together():
-    layout = chart_spec("sft")["dark"]["layout"]
-    axes = [(trace["xaxis"], trace["yaxis"]) for trace in chart_spec("sft")["dark"]["data"]]
+    layout = chart_spec(())["dark"]["layout"]
+    axes = [(trace["xaxis"], trace["yaxis"]) for trace in chart_spec(())["dark"]["data"]]
     assert axes == [("x", "y")] * 3 + [("x2", "y2"), ("x3", "y3"), ("x", "y")]
     assert [layout[f"xaxis{n}"]["matches"] for n in (2, 3)] == ["x", "x"]
     assert all(layout[f"yaxis{n}"]["fixedrange"] for n in ("", 2, 3))
 
 
 def test_on_a_phone_the_three_plots_stand_under_each_other():
-    narrow, wide = (chart_spec("sft")[width]["axes"] for width in ("narrow", "wide"))
+    narrow, wide = (chart_spec(())[width]["axes"] for width in ("narrow", "wide"))
     assert [narrow[f"xaxis{n}.domain"] for n in ("", 2, 3)] == [[0, 1]] * 3
     ends = [narrow[f"yaxis{n}.domain"] for n in ("", 2, 3)]
     assert ends[0][0] > ends[1][1] and ends[1][0] > ends[2][1]
@@ -272,6 +274,30 @@ def test_the_chart_is_told_in_one_sentence(workspace, run):
     )
 
 
+def test_each_rule_of_a_rewards_run_has_its_curve(workspace):
+    rules = [{"kind": "exact_match"}, {"kind": "json"}, {"kind": "json", "keys": ["name"]}]
+    config = {**CONFIG, "method": "grpo", "grpo": {"rewards": rules}}
+    run = create_job(workspace, "train", "rewarded", config)
+    live, events = LiveRuns(workspace), begin(run)
+    points = {"reward": 1.5, "reward_exact_match": 0.25, "reward_json": 1.0, "reward_json_2": 0.5}
+    values = {"learning_rate": 1e-4, "grad_norm": 0.5, "tokens_per_second": 10.0}
+    events.write("step", step=1, loss=0.3, **points, **values)
+    events.write("eval", step=1, eval_loss=-1.5, eval_reward_json_2=0.75)
+
+    answer = live.poll({"job": run.id, "since": None, "n_shown": 0, "more": True})
+
+    figures = figures_of("grpo", ("exact_match", "json", "json_2"))
+    assert [figure.label for figure in figures[2:5]] == [
+        "Reward: exact match",
+        "Reward: valid JSON",
+        "Reward: valid JSON 2",
+    ]
+    assert answer["spec"] == chart_spec(figures, more=True)
+    drawn = dict(zip(trace_names(figures), answer["points"], strict=True))
+    assert {name: drawn[name] for name in points} == {n: [[1], [v]] for n, v in points.items()}
+    assert drawn["eval_reward_json_2"] == [[1], [0.75]]
+
+
 def test_a_preference_run_tells_its_figures_the_best_step_and_how_to_draw_it(workspace):
     run = create_job(workspace, "train", "chooser", {**CONFIG, "method": "dpo"})
     live, events = LiveRuns(workspace), begin(run)
@@ -280,9 +306,9 @@ def test_a_preference_run_tells_its_figures_the_best_step_and_how_to_draw_it(wor
     values = {"learning_rate": 1e-4, "grad_norm": 0.5, "tokens_per_second": 10.0}
     events.write("step", step=4, loss=0.3, rewards_accuracy=1.0, rewards_margin=2.5, **values)
     answer = look(live, run)
-    assert answer["spec"] == chart_spec("dpo")
+    assert answer["spec"] == chart_spec(figures_of("dpo"))
     assert answer["best"] == [3, 0.4]
-    points = dict(zip(trace_names("dpo"), answer["points"], strict=True))
+    points = dict(zip(trace_names(figures_of("dpo")), answer["points"], strict=True))
     assert points["eval_rewards_accuracy"] == [[1, 3], [0.5, 0.875]]
     assert points["rewards_margin_smoothed"] == [[4], [2.5]]
     assert answer["metrics"][2] == {
@@ -293,4 +319,4 @@ def test_a_preference_run_tells_its_figures_the_best_step_and_how_to_draw_it(wor
     # A later look brings points alone; asking for all figures brings the whole run with them.
     assert "spec" not in look(live, run, answer["since"], 1)
     whole = live.poll({"job": run.id, "since": None, "n_shown": 0, "more": True})
-    assert whole["spec"] == chart_spec("dpo", more=True)
+    assert whole["spec"] == chart_spec(figures_of("dpo"), more=True)
