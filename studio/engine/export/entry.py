@@ -8,18 +8,14 @@ the next start sweeps the rest.
 """
 
 import errno
-import hashlib
-import os
 import re
 import shutil
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from studio.engine.export import checks
-from studio.engine.export.checks import Array, Check
+from studio.engine.export.checks import Array
 from studio.engine.export.convert import (
     F16Overflow,
     fits_f16,
@@ -27,8 +23,9 @@ from studio.engine.export.convert import (
     refuse_unsupported,
     write_gguf,
 )
+from studio.engine.export.gate import Gate, Steps
 from studio.engine.export.merge import merge_adapter
-from studio.engine.export.quantize import bits_per_weight, quantize
+from studio.engine.export.quantize import quantize
 from studio.engine.export.texts import CheckTexts, texts_for_model, texts_for_run
 from studio.engine.export.tokenizer import read_vocabulary
 from studio.engine.export.vocabulary import Proof, prove_vocabulary
@@ -44,8 +41,6 @@ from studio.paths import Workspace
 from studio.training.config import read_config
 from studio.training.result_folder import ADAPTER
 
-_PROGRESS_SECONDS = 0.2
-_HASH_BYTES = 1 << 20
 # Room for the vocabulary file, the folder's copies and rounding.
 _SPARE_BYTES = 64 << 20
 
@@ -123,16 +118,15 @@ def file_name(name: str) -> str:
 
 
 class _Export:
-    """One run of the job: its folders, its events, and the watch for a stop."""
+    """One run of the job: its folders and the way from a source to its files."""
 
     def __init__(self, job: Job, events: EventWriter) -> None:
         self._job = job
-        self._events = events
         self._files_dir = job.folder / "files"
         self._work_dir = job.folder / "work"
-        self._last_progress = 0.0
-        self._files: list[dict[str, Any]] = []
-        self._checks: list[Check] = []
+        self._steps = Steps(job, events)
+        self._gate = Gate(self._steps, self._work_dir)
+        self.phase, self._progress = self._steps.phase, self._steps.progress
 
     def sweep(self) -> None:
         """Remove everything an earlier or stopped start left."""
@@ -144,25 +138,6 @@ class _Export:
         shutil.rmtree(self._work_dir, ignore_errors=True)
         for part in self._files_dir.glob("*.part"):
             part.unlink()
-
-    def phase(self, name: str) -> None:
-        """Say what begins, unless a stop was asked for."""
-        self._stop_if_asked()
-        self._events.write("phase", name=name)
-
-    def _stop_if_asked(self) -> None:
-        if self._job.stop_path.exists():
-            raise StopRequested
-
-    def _progress(self, phase: str, unit: str = "tensors") -> Callable[[int, int], None]:
-        def report(done: int, total: int) -> None:
-            self._stop_if_asked()
-            now = time.monotonic()
-            if now - self._last_progress >= _PROGRESS_SECONDS or done == total:
-                self._last_progress = now
-                self._events.write("progress", phase=phase, done=done, total=total, unit=unit)
-
-        return report
 
     def run(self, source: Source, types: tuple[str, ...]) -> dict[str, Any]:
         refuse_unsupported(source.base)
@@ -176,23 +151,17 @@ class _Export:
         reference = checks.model_logits(folder, source.texts.sequences)
         if source.adapter is not None:
             self.phase("check merge")
-            self._stop_if_asked()
-            self._record(
+            self._gate.record(
                 checks.check_merge(
                     source.base, source.adapter, reference, source.texts, merged_type
                 )
             )
-            self._refuse_failed("merge")
+            self._gate.refuse_failed("merge")
         base = self._convert(source, folder, proof, reference, types)
         for file_type in types:
             if file_type not in UNQUANTIZED:
                 self._quantize(source, base, file_type, reference)
-        failed = [check for check in self._checks if not check.passed]
-        if failed:
-            raise _check_failed(failed[0])
-        order = [name for name in types if name in {file["type"] for file in self._files}]
-        self._files.sort(key=lambda file: order.index(file["type"]))
-        return {"files": self._files, "checks": [check.as_dict() for check in self._checks]}
+        return self._gate.results(types)
 
     def _prove(self, source: Source) -> Proof:
         self.phase("tokens")
@@ -245,9 +214,11 @@ class _Export:
         base_path = Path()
         for file_type in dict.fromkeys(filter(None, (base_type, *wanted))):
             path = self._write(source, folder, proof, file_type)
-            if not any(check.name == "tokens" for check in self._checks):
-                self._gate(path, source, proof)
-            kept = self._pass(path, source, file_type, reference, keep=file_type in types)
+            if not self._gate.asked("tokens"):
+                self._gate.check_text(path, source.texts, proof)
+            kept = self._gate.admit(
+                path, source.texts, file_type, reference, keep=file_type in types
+            )
             if file_type == base_type:
                 base_path = kept
         return base_path
@@ -262,85 +233,12 @@ class _Export:
     def _part(self, source: Source, file_type: str) -> Path:
         return self._files_dir / f"{source.name}-{file_type}.gguf.part"
 
-    def _gate(self, path: Path, source: Source, proof: Proof) -> None:
-        """What holds for every file, as all carry the same vocabulary and template."""
-        self.phase("check tokens and prompt")
-        self._record(checks.check_tokens(path, source.texts, proof))
-        self._record(checks.check_prompt(path, source.texts))
-        self._refuse_failed("tokens", "prompt")
-
     def _quantize(self, source: Source, base: Path, file_type: str, reference: list[Array]) -> None:
         phase = f"quantize {file_type}"
         self.phase(phase)
         path = self._part(source, file_type)
         quantize(base, path, file_type, self._progress(phase))
-        self._pass(path, source, file_type, reference, keep=True)
-
-    def _pass(
-        self, path: Path, source: Source, file_type: str, reference: list[Array], keep: bool
-    ) -> Path:
-        """Check a written file; passed and to be kept, it gets its final name. Gives its path."""
-        self.phase(f"check {file_type}")
-        self._stop_if_asked()
-        found = [checks.check_file(path, file_type)]
-        if found[0].passed:
-            found.append(checks.check_logits(path, file_type, reference, source.texts))
-        for check in found:
-            self._record(check)
-        final = path.with_name(path.name.removesuffix(".part"))
-        if not all(check.passed for check in found):
-            aside = final.with_name(final.name.removesuffix(".gguf") + ".failed.gguf")
-            os.replace(path, aside)
-            if not keep or file_type in UNQUANTIZED:
-                self._refuse_failed("file", "logits")
-            return aside
-        if not keep:
-            kept = self._work_dir / final.name
-            os.replace(path, kept)
-            return kept
-        digest = self._hash(path, file_type)
-        values = {
-            "type": file_type,
-            "path": f"files/{final.name}",
-            "size_bytes": path.stat().st_size,
-            "bits_per_weight": bits_per_weight(path),
-            "sha256": digest,
-        }
-        os.replace(path, final)
-        self._files.append(values)
-        self._events.write("file", **values)
-        return final
-
-    def _hash(self, path: Path, file_type: str) -> str:
-        phase = f"hash {file_type}"
-        self.phase(phase)
-        report = self._progress(phase, "bytes")
-        size, done, digest = path.stat().st_size, 0, hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(_HASH_BYTES):
-                digest.update(block)
-                done += len(block)
-                report(done, size)
-        return digest.hexdigest()
-
-    def _record(self, check: Check) -> None:
-        self._checks.append(check)
-        self._events.write("check", **check.as_dict())
-
-    def _refuse_failed(self, *names: str) -> None:
-        failed = [check for check in self._checks if check.name in names and not check.passed]
-        if failed:
-            raise _check_failed(failed[0])
-
-
-def _check_failed(check: Check) -> ExportError:
-    where = f" of {check.type}" if check.type else ""
-    return ExportError(
-        f"The check '{check.name}'{where} failed: {check.value:.4g}, the limit is "
-        f"{check.limit:.4g}. {check.note}",
-        "Take a type that passed. A file that failed is kept aside as .failed.gguf.",
-        "export_check_failed",
-    )
+        self._gate.admit(path, source.texts, file_type, reference, keep=True)
 
 
 def refuse_without_disk(folder: Path, base: Path, types: tuple[str, ...], merges: bool) -> None:
