@@ -66,10 +66,11 @@ def write_result(
     if isinstance(model, PeftModel) and (start or adalora.is_adalora(model)):
         _write_as_lora(model, folder, start)
         return
+    if isinstance(model, PeftModel):
+        # peft's card is a form to fill in, and writing it takes a third of the time.
+        model.create_or_update_model_card = lambda output_dir: None  # type: ignore[method-assign]
     # The embeddings are frozen; "auto" would look for the base model to be sure of that.
     model.save_pretrained(str(folder), save_embedding_layers=False)
-    # peft's card is a form to fill in; the studio writes its own.
-    (folder / "README.md").unlink(missing_ok=True)
 
 
 def _write_as_lora(model: PeftModel, folder: Path, start: Start | None) -> None:
