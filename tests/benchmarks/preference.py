@@ -142,6 +142,7 @@ def run_studio(work: Path, job: dict[str, Any]) -> dict[str, Any]:
     """The studio's own training of the rows."""
     from studio.engine.training.data import TrainData  # noqa: PLC0415
     from studio.engine.training.rows import ExampleRows  # noqa: PLC0415
+    from studio.text.examples import encoder_for  # noqa: PLC0415
     from studio.training.adapter import AdapterSettings  # noqa: PLC0415
     from studio.training.config import RunConfig, TrainSettings  # noqa: PLC0415
 
@@ -162,7 +163,8 @@ def run_studio(work: Path, job: dict[str, Any]) -> dict[str, Any]:
             save_steps=10_000,
         ),
     )
-    data = TrainData(train=rows, validation=ExampleRows(), chat_template="")
+    encoder = encoder_for(STARTER_DIR, config.dataset, config.training.max_length)
+    data = TrainData(train=rows, validation=ExampleRows(), encoder=encoder)
     return train_here(work, config, data)
 
 

@@ -218,6 +218,20 @@ def test_full_memory_halves_the_passes_and_keeps_the_effective_batch(
     assert all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)
 
 
+def test_full_memory_in_a_validation_halves_its_passes_too(
+    long_config: RunConfig, workspace: Workspace, train_here: TrainHere
+) -> None:
+    dataset = replace(long_config.dataset, validation_share=0.9)
+    config = replace(with_training(long_config, eval_steps=2), dataset=dataset)
+    job, done = train_in_little_memory(workspace, config, 100_000_000)
+    assert done.returncode == 0, done.stderr[-3000:]
+    warnings = [event["code"] for event in events_of(job, "warning")]
+    assert "memory_halved" in warnings
+    through = train_here(workspace, config)
+    losses, wanted = ([e["eval_loss"] for e in events_of(run, "eval")] for run in (job, through))
+    assert losses == pytest.approx(wanted, abs=1e-5)
+
+
 def reporter(events: EventWriter, folder: Path) -> Reporter:
     return Reporter(events, folder / "stop.request", folder / "pause.request", 0.0)
 

@@ -230,12 +230,17 @@ class WatchedTrainer(Trainer):
         # Our own loop draws no random numbers, so validating does not change the training.
         total, weight = 0.0, 0.0
         seen: Figures = {}
+
+        def judge(part: Sequence[Any]) -> tuple[torch.Tensor, Figures]:
+            with self.compute_loss_context_manager():
+                return self.summed_loss(model, self.on_device(self.batch_of(part)))
+
         for rows in self._validation_rows():
             if self.reporter.stop_requested:
                 return None
-            with torch.no_grad(), self.compute_loss_context_manager():
+            with torch.no_grad():
                 rows = self.prepare_rows(model, rows)
-                loss, figures = self.summed_loss(model, self.on_device(self.batch_of(rows)))
+                loss, figures = self.passes.run(rows, judge, model)
             total, weight = total + float(loss), weight + self.total_weight(rows)
             add_figures(seen, figures)
         means = {f"eval_{name}": value for name, value in means_of(seen).items()}
@@ -243,7 +248,8 @@ class WatchedTrainer(Trainer):
 
     def _validation_rows(self) -> Iterable[Sequence[Any]]:
         rows = cast(Rows, self.eval_dataset)
-        size = self.settings.per_device_train_batch_size
+        # As many as a training step has: methods that compare rows find others to compare with.
+        size = self.settings.effective_batch_size
         by_length = sorted(range(len(rows)), key=lambda index: rows.lengths[index])
         for start in range(0, len(rows), size):
             yield [rows[index] for index in by_length[start : start + size]]
