@@ -1,0 +1,151 @@
+"""A run's LoRA → one GGUF that llama.cpp puts on the base's GGUF, and the check of it.
+
+In: base and adapter folders. Out: F32 tensors `<base tensor>.lora_a` and `.lora_b` with one alpha
+for all. What such a file cannot say exactly is refused by studio/jobs/export_outputs.py.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import gguf
+import numpy as np
+import torch
+
+from studio.engine.chat.llama import open_llama
+from studio.engine.chat.llama_adapter import LlamaAdapter
+from studio.engine.export.changes import Update, read_changes
+from studio.engine.export.checks import (
+    F16_LIMIT,
+    F32_LIMIT,
+    Array,
+    Check,
+    largest_difference,
+    mean_kl,
+)
+from studio.engine.export.convert import ARCHITECTURE, checked, clean_name, permute
+from studio.errors import ExportError
+from studio.jobs.export_outputs import ADAPTER_GGUF, check_also
+from studio.models.facts import read_config
+
+_F32_CACHE = 0  # GGML_TYPE_F32
+
+
+def write_adapter_gguf(base: Path, adapter: Path, target: Path, name: str) -> None:
+    """Write the LoRA in `adapter` as GGUF.
+
+    llama.cpp scales each update by alpha / rank. One alpha stands in the file: a layer whose
+    scaling times rank differs (rank and alpha patterns) has the rest multiplied into its B.
+
+    Raises: ExportError for what a GGUF adapter cannot hold, with the reason.
+    Source: llama_adapter_lora_weight::get_scale in llama.cpp's src/llama-adapter.h.
+    """
+    check_also((ADAPTER_GGUF,), adapter)
+    updates = _updates(base, adapter)
+    wanted = {key: update.scaling * update.a_RI.shape[0] for key, update in updates.items()}
+    # An alpha of 0 means "no scaling" to llama.cpp.
+    alpha = Counter(wanted.values()).most_common(1)[0][0] or 1.0
+    writer = gguf.GGUFWriter(target, ARCHITECTURE)
+    try:
+        writer.add_type(gguf.GGUFType.ADAPTER)
+        writer.add_name(clean_name(name))
+        writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+        writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, alpha)
+        for key, update in updates.items():
+            b_OR = _permuted(base, key, update.b_OR.float() * (wanted[key] / alpha))
+            for part, values in (("lora_a", update.a_RI.float()), ("lora_b", b_OR)):
+                array = checked(values, key, torch.float32).contiguous().numpy()
+                writer.add_tensor(f"{_target_name(base, key)}.{part}", array)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+    finally:
+        writer.close()
+
+
+def _updates(base: Path, adapter: Path) -> dict[str, Update]:
+    updates = {}
+    for key, change in read_changes(base, adapter).items():
+        if not isinstance(change, Update) or change.magnitude_O is not None:
+            raise ExportError(
+                f"The adapter changes {key} by more than a LoRA; a GGUF adapter cannot hold that.",
+                "Export it merged instead.",
+                "export_output",
+            )
+        updates[key] = change
+    return updates
+
+
+def _target_name(base: Path, key: str) -> str:
+    n_layers = int(read_config(base)["num_hidden_layers"])
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, n_layers)
+    target = names.get_name(key, try_suffixes=(".weight",))
+    if target is None:
+        raise ExportError(
+            f"A GGUF of this family has no place for the adapter's layer {key}.",
+            "Export it merged instead.",
+            "export_output",
+        )
+    return target
+
+
+def _permuted(base: Path, key: str, b_OR: torch.Tensor) -> torch.Tensor:
+    """B's rows are those of the weight: they are turned as the converter turns the weight's."""
+    config = read_config(base)
+    n_heads = int(config["num_attention_heads"])
+    n_kv_heads = int(config.get("num_key_value_heads") or n_heads)
+    heads = {"q_proj": n_heads, "k_proj": n_kv_heads}.get(key.split(".")[-2])
+    return permute(b_OR, heads) if heads else b_OR
+
+
+def check_adapter_gguf(
+    base_file: Path, file: Path, tuned: list[Array], sequences: Sequence[list[int]], base_type: str
+) -> Check:
+    """base + adapter in llama.cpp against `tuned`, which peft computed; and off is off: with the
+    adapter taken away the file's own numbers come back bit for bit."""
+    before, on, off = _switched_logits(base_file, file, sequences)
+    exact = base_type == "F32"
+    value = largest_difference(tuned, on) if exact else mean_kl(tuned, on)
+    limit = F32_LIMIT if exact else F16_LIMIT
+    left = largest_difference(before, off)
+    effect = largest_difference(before, on)
+    what = "Largest difference" if exact else "Mean KL divergence"
+    note = f"{what} from peft; it moves a logit by up to {effect:.3g}, and switched off by 0."
+    if left != 0.0:
+        note = f"Switched off, the base's logits differ by {left:.3g} from those before."
+    return Check(
+        name="logits",
+        passed=bool(value < limit and left == 0.0),
+        value=value,
+        limit=limit,
+        note=note,
+        type=ADAPTER_GGUF,
+    )
+
+
+def _switched_logits(
+    base_file: Path, file: Path, sequences: Sequence[list[int]]
+) -> tuple[list[Array], list[Array], list[Array]]:
+    """Logits before the adapter is there, with it on, and with it off again; one loaded model."""
+    longest = max(len(ids) for ids in sequences)
+    llama = open_llama(
+        base_file, n_ctx=longest, logits_all=True, type_k=_F32_CACHE, type_v=_F32_CACHE
+    )
+
+    def logits() -> list[Array]:
+        found = []
+        for ids in sequences:
+            llama.reset()  # type: ignore[no-untyped-call]
+            llama.eval(ids)
+            found.append(np.array(llama.scores[: len(ids)], dtype=np.float32))
+        return found
+
+    try:
+        before = logits()
+        adapter = LlamaAdapter(llama, file)
+        adapter.turn(1.0)
+        on = logits()
+        adapter.turn(0.0)
+        return before, on, logits()
+    finally:
+        llama.close()
