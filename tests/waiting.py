@@ -18,11 +18,11 @@ def events_of(job: Job, name: str) -> list[Event]:
     return [event for event in read_events(job.events_path) if event["event"] == name]
 
 
-def wait_for_event(job: Job, name: str, **fields: object) -> Event:
-    """The first event of this name that has these fields, once it is written."""
+def wait_for_event(job: Job, kind: str, /, **fields: object) -> Event:
+    """The first event of this kind that has these fields, once it is written."""
 
     def found() -> list[Event]:
-        return [e for e in events_of(job, name) if fields.items() <= e.items()]
+        return [e for e in events_of(job, kind) if fields.items() <= e.items()]
 
     wait_for(found, job)
     return found()[0]

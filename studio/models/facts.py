@@ -15,9 +15,8 @@ from typing import Any
 
 from studio.errors import ModelError
 from studio.models.experts import Shape, expert_names, memory_shapes, router_names
+from studio.models.gguf_families import export_problem
 
-EXPORTABLE = ("LlamaForCausalLM", "MistralForCausalLM")
-EXPORTABLE_ROPE = ("default", "llama3", "linear")
 # Their Conv1D stores [in, out] where Linear stores [out, in].
 _CONV1D_MODELS = ("gpt2", "openai-gpt")
 # Embeddings and output heads are 2-D too, but a LoRA on them does not merge exactly when tied.
@@ -126,7 +125,7 @@ def read_facts(folder: Path) -> ModelFacts:
         context_length=int(config.get("max_position_embeddings", config.get("n_positions", 0))),
         tied=tied,
         linear=tuple(_linear_layers(shapes, conv1d, (*experts, *routers))),
-        export_problem=_export_problem(architecture, config),
+        export_problem=export_problem(config),
         kv_size=_kv_size(config, hidden_size),
         conv1d=conv1d,
         shapes=shapes,
@@ -252,28 +251,3 @@ def _kv_size(config: dict[str, Any], hidden_size: int) -> int:
     if not n_heads or not n_shared:
         return hidden_size
     return int(n_shared * (config.get("head_dim") or hidden_size // n_heads))
-
-
-def _export_problem(architecture: str, config: dict[str, Any]) -> str:
-    if architecture not in EXPORTABLE:
-        return (
-            f"{architecture} cannot be exported to GGUF yet (only Llama-family models can); "
-            "the adapter itself can be kept and used with transformers."
-        )
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    kind = rope.get("rope_type") or rope.get("type") or "default"
-    if kind not in EXPORTABLE_ROPE:
-        return f"Rope scaling '{kind}' cannot be exported to GGUF yet."
-    # llama.cpp's Llama graph turns whole heads and has SiLU built in.
-    activation = config.get("hidden_act", "silu")
-    if activation != "silu":
-        return f"Activation '{activation}' cannot be exported to GGUF yet (only silu)."
-    rotary = rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0))
-    if rotary != 1.0:
-        return f"Rope over a share of {rotary} of each head cannot be exported to GGUF yet."
-    if config.get("quantization_config"):
-        return (
-            "The weights in this folder are quantized already; GGUF needs the model's 16-bit or "
-            "32-bit version."
-        )
-    return ""

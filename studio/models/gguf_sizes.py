@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import ExportError
-from studio.models.facts import read_config, tensor_shapes
+from studio.models.facts import read_config
+from studio.models.gguf_tensors import exported_tensors
 
 # name: (weights in a block, bytes of a block). Source: ggml-common.h, the block_* structs.
 BLOCKS = {
@@ -54,6 +55,8 @@ _DEFAULT_BLOCK = {
 }
 # Where a row is not a multiple of 256; below 32 it becomes F16.
 _FALLBACK = {"Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+# Routers, position embeddings and norms of several rows are never rounded.
+_PRECISE = ("ffn_gate_inp.weight", "position_embd.weight", "_norm.weight")
 _ALIGNMENT = 32
 _FIXED_HEADER_BYTES = 900
 
@@ -89,7 +92,7 @@ def check_types(types: tuple[str, ...]) -> None:
 def predicted_sizes(folder: Path) -> list[PredictedSize]:
     """The size of every type for the model in `folder`; merging an adapter changes nothing."""
     config = read_config(folder)
-    shapes = exported_shapes(folder)
+    shapes = {tensor.name: tensor.shape for tensor in exported_tensors(folder)}
     layout = _layout(config, shapes)
     header = _header_bytes(folder, shapes)
     n_weights = sum(prod(shape) for shape in shapes.values())
@@ -109,37 +112,25 @@ def predicted_sizes(folder: Path) -> list[PredictedSize]:
     return sizes
 
 
-def exported_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Shape of every tensor that goes into a GGUF, under its Hugging Face name."""
-    config = read_config(folder)
-    shapes = tensor_shapes(folder)
-    if config.get("tie_word_embeddings", "lm_head.weight" not in shapes):
-        shapes.pop("lm_head.weight", None)
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if (rope.get("rope_type") or rope.get("type")) == "llama3":
-        shapes["rope_freqs"] = (head_dim(config) // 2,)
-    return {name: shape for name, shape in shapes.items() if not name.endswith("inv_freq")}
-
-
-def head_dim(config: dict[str, Any]) -> int:
-    """Width of one attention head."""
-    return int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])
+def is_matrix(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor is stored in the file's own format; all others stay in FP32."""
+    return len(shape) > 1 and name.endswith(".weight") and not name.endswith(_PRECISE)
 
 
 def _layout(config: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> _Layout:
-    n_heads = int(config["num_attention_heads"])
+    n_heads = int(config.get("num_attention_heads") or config["n_head"])
     n_kv = int(config.get("num_key_value_heads") or n_heads)
-    n_layers = int(config["num_hidden_layers"])
+    n_layers = int(config.get("num_hidden_layers") or config["n_layer"])
     return _Layout(
         n_layers=n_layers,
         n_gqa=n_heads // n_kv,
-        tied="lm_head.weight" not in shapes,
+        tied="output.weight" not in shapes,
         is_70b=n_layers == 80 and n_heads != n_kv,
     )
 
 
 def _tensor_bytes(file_type: str, name: str, shape: tuple[int, ...], layout: _Layout) -> int:
-    if len(shape) < 2 or not name.endswith(".weight"):
+    if not is_matrix(name, shape):
         return prod(shape) * 4
     per_block, block_bytes = BLOCKS[_block(file_type, name, shape[-1], layout)]
     return prod(shape) // per_block * block_bytes
@@ -159,17 +150,17 @@ def _mixed(file_type: str, name: str, n_columns: int, layout: _Layout) -> str:
     """Source: llama_tensor_get_type_impl in llama.cpp's src/llama-quant.cpp (no experts)."""
     default = _DEFAULT_BLOCK.get(file_type, file_type)
     part = name.split(".")[-2]
-    if part == "lm_head" or (part == "embed_tokens" and layout.tied):
+    if part == "output" or (part == "token_embd" and layout.tied):
         exact = n_columns % BLOCKS[default][0] == 0 and default != "Q8_0"
         return "Q6_K" if exact else "Q8_0"
-    if part == "embed_tokens":
+    if part == "token_embd":
         return default
-    layer = int(name.split(".layers.")[1].split(".")[0])
-    if part == "v_proj":
+    layer = int(name.split(".")[1])
+    if part in ("attn_v", "attn_qkv"):
         return _value_block(file_type, default, layer, layout)
-    if part == "down_proj":
+    if part.startswith("ffn_down"):
         return _down_block(file_type, default, layer, layout.n_layers)
-    if part == "o_proj":
+    if part == "attn_output":
         return {"Q2_K": "Q3_K", "Q3_K_M": "Q4_K"}.get(file_type, default)
     return default
 
@@ -214,7 +205,7 @@ def _header_bytes(folder: Path, shapes: dict[str, tuple[int, ...]]) -> int:
     tokenizer = json.loads(path.read_text(encoding="utf-8"))
     model = tokenizer.get("model", {})
     spm = bool(model.get("byte_fallback"))
-    rows = next((shape[0] for name, shape in shapes.items() if "embed_tokens" in name), 0)
+    rows = next((shape[0] for name, shape in shapes.items() if name.startswith("token_embd")), 0)
     vocabulary = dict(model.get("vocab", {}))
     vocabulary.update({token["content"]: token["id"] for token in tokenizer["added_tokens"]})
     words = sum(len(word.encode()) for word in vocabulary)

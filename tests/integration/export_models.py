@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from studio.engine.export.texts import PROSE, TRICKY
 
@@ -18,6 +18,22 @@ CHATML = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+# Beside what all tiny models have: heads of their own width, experts, windows, shares.
+FAMILY_SETTINGS: dict[str, dict[str, Any]] = {
+    "mixtral": {"num_local_experts": 4},
+    "qwen3": {"head_dim": 32},
+    "qwen3_moe": {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 48,
+        "head_dim": 16,
+        "norm_topk_prob": True,
+    },
+    "gemma2": {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8},
+    "gemma3_text": {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8},
+    "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_inner": 96, "num_key_value_heads": 4},
+    "gpt_neox": {"num_key_value_heads": 4},
+}
 LLAMA3_REGEX = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -118,7 +134,8 @@ def save_model(
     max_shard_size: str = "5GB",
     **settings: Any,
 ) -> Path:
-    """A random model; its spread weights make logits that react to any mistake."""
+    """A random model of a transformers model_type; its spread weights make logits that react to
+    any mistake."""
     torch.manual_seed(7)
     tokenizer = tokenizer or byte_level()
     values: dict[str, Any] = {
@@ -133,17 +150,15 @@ def save_model(
         "tie_word_embeddings": False,
         "bos_token_id": None,
         "eos_token_id": 2,
+        **FAMILY_SETTINGS.get(family, {}),
         **settings,
     }
-    kinds: dict[str, Any] = {
-        "llama": (LlamaConfig, LlamaForCausalLM),
-        "mistral": (MistralConfig, MistralForCausalLM),
-    }
-    config_class, model_class = kinds[family]
-    model = model_class(config_class(**values))
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **values))
     for name, parameter in model.named_parameters():
         if name.endswith("bias") or "norm" in name:
-            torch.nn.init.normal_(parameter, mean=float("norm" in name), std=0.2)
+            # Gemma computes with 1 + weight.
+            plain = "norm" in name and not family.startswith("gemma")
+            torch.nn.init.normal_(parameter, mean=float(plain), std=0.2)
     model.to(dtype).save_pretrained(folder, max_shard_size=max_shard_size)
     save_tokenizer(folder, tokenizer)
     return folder

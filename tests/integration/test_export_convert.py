@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from studio.engine.chat.llama import open_llama, read_value
-from studio.engine.export import convert as gguf_convert
+from studio.engine.export import turning
 from studio.engine.export.checks import (
     check_file,
     check_logits,
@@ -18,11 +18,13 @@ from studio.engine.export.checks import (
     check_tokens,
     model_logits,
 )
-from studio.engine.export.convert import clean_name, fits_f16, n_embedding_rows, write_gguf
+from studio.engine.export.convert import fits_f16, write_gguf
+from studio.engine.export.metadata import clean_name
 from studio.engine.export.texts import texts_for_model
 from studio.engine.export.tokenizer import plain_template, read_vocabulary
 from studio.engine.export.vocabulary import Proof, prove_vocabulary
 from studio.errors import ExportError, ModelError
+from studio.models.gguf_tensors import n_embedding_rows
 from tests.integration.export_models import byte_level, save_model
 
 LLAMA3_ROPE = {
@@ -137,7 +139,7 @@ def test_sliding_window_bounds_the_context(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"architectures": ["GPT2LMHeadModel"]}, "GPT2LMHeadModel cannot be exported"),
+        ({"architectures": ["BloomForCausalLM"]}, "BloomForCausalLM is not a family"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "'yarn'"),
         ({"hidden_act": "gelu"}, "'gelu'"),
         ({"quantization_config": {"load_in_4bit": True}}, "quantized already"),
@@ -162,7 +164,7 @@ def test_weights_too_large_for_f16_are_refused_there_and_fine_in_bf16(tmp_path: 
     assert fits_f16(folder)
     _set_weight(folder, 70_000.0)
     assert not fits_f16(folder)
-    with pytest.raises(ExportError, match="q_proj.weight has a weight of 70144") as info:
+    with pytest.raises(ExportError, match="attn_q.weight has a weight of 70144") as info:
         write_gguf(folder, tmp_path / "x.gguf", "F16", vocabulary, "tiny")
     assert info.value.code == "f16_overflow"
     write_gguf(folder, tmp_path / "bf16.gguf", "BF16", vocabulary, "tiny")
@@ -207,12 +209,12 @@ def test_planted_unpermuted_k_is_caught(tmp_path: Path, monkeypatch: pytest.Monk
     folder = save_model(tmp_path / "model")
     texts = texts_for_model(folder)
     reference = model_logits(folder, texts.sequences)
-    right = gguf_convert.permute
+    right = turning.permute
 
     def only_q(values: torch.Tensor, n_heads: int) -> torch.Tensor:
         return right(values, n_heads) if n_heads == 4 else values
 
-    monkeypatch.setattr(gguf_convert, "permute", only_q)
+    monkeypatch.setattr(turning, "permute", only_q)
     for file_type in ("F32", "F16"):
         path = converted(folder, tmp_path, file_type)
         assert not check_logits(path, file_type, reference, texts).passed

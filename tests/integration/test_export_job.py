@@ -244,7 +244,7 @@ def test_what_cannot_start_says_why_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="has no adapter yet"):
         start_export(workspace, run.id, ["F16"])
     config = tmp_path / "base" / "config.json"
-    config.write_text(config.read_text().replace("LlamaForCausalLM", "GPT2LMHeadModel"))
-    with pytest.raises(ExportError, match="GPT2LMHeadModel cannot be exported"):
+    config.write_text(config.read_text().replace("LlamaForCausalLM", "BloomForCausalLM"))
+    with pytest.raises(ExportError, match="BloomForCausalLM is not a family"):
         start_export(workspace, "", ["F16"], model=str(tmp_path / "base"))
     assert list_exports(workspace) == []

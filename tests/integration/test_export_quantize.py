@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from studio.engine.export.convert import n_embedding_rows, write_gguf
+from studio.engine.export.convert import write_gguf
 from studio.engine.export.quantize import (
     FTYPES,
     bits_per_weight,
@@ -18,6 +18,7 @@ from studio.engine.export.tokenizer import read_vocabulary
 from studio.errors import ExportError
 from studio.jobs.worker import StopRequested
 from studio.models.gguf_sizes import EXPORT_TYPES, predicted_sizes
+from studio.models.gguf_tensors import n_embedding_rows
 from tests.integration.export_models import byte_level, save_model
 
 SHAPES: dict[str, dict[str, Any]] = {

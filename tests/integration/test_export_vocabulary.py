@@ -7,11 +7,12 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from studio.engine.export.checks import check_prompt, check_tokens
-from studio.engine.export.convert import n_embedding_rows, write_gguf
+from studio.engine.export.convert import write_gguf
 from studio.engine.export.texts import CheckTexts, texts_for_model
 from studio.engine.export.tokenizer import read_vocabulary
 from studio.engine.export.vocabulary import Proof, prove_vocabulary
 from studio.errors import ExportError
+from studio.models.gguf_tensors import n_embedding_rows
 from tests.integration.export_models import (
     SPECIAL,
     byte_level,

@@ -12,14 +12,16 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from studio.engine.chat.llama import LlamaChat, open_llama
 from studio.engine.export.checks import check_prompt, check_tokens
-from studio.engine.export.convert import n_embedding_rows, rope_factors, write_gguf
+from studio.engine.export.convert import write_gguf
 from studio.engine.export.entry import run_export
 from studio.engine.export.texts import texts_for_model
 from studio.engine.export.tokenizer import read_vocabulary
+from studio.engine.export.turning import llama3_factors
 from studio.engine.export.vocabulary import prove_vocabulary
 from studio.events import EventWriter
 from studio.jobs.job import create_job
 from studio.jobs.sampling import Sampling
+from studio.models.gguf_tensors import n_embedding_rows
 from studio.paths import Workspace
 from tests.integration.export_models import QWEN2_REGEX, save_model, save_tokenizer
 
@@ -95,7 +97,7 @@ def test_llama_3_rope_factors_are_the_published_bytes() -> None:
         "original_max_position_embeddings": 8192,
     }
     config = {"hidden_size": 4096, "num_attention_heads": 32, "rope_parameters": rope}
-    factors = rope_factors(config)
+    factors = llama3_factors(config)
     assert factors is not None
     digest = hashlib.sha256(factors.numpy().tobytes()).hexdigest()
     assert digest == json.loads(path.read_text())["rope_freqs.weight"]

@@ -19,7 +19,6 @@ from studio.engine.export.checks import Array
 from studio.engine.export.convert import (
     F16Overflow,
     fits_f16,
-    n_embedding_rows,
     refuse_unsupported,
     write_gguf,
 )
@@ -36,6 +35,7 @@ from studio.jobs.job import Job, find_job
 from studio.jobs.worker import StopRequested
 from studio.models.facts import read_facts
 from studio.models.gguf_sizes import UNQUANTIZED, check_types, predicted_sizes
+from studio.models.gguf_tensors import n_embedding_rows
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.training.config import read_config
@@ -47,13 +47,18 @@ _SPARE_BYTES = 64 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What is exported: a base folder, the adapter on it or None, and what to check with."""
+    """What is exported: a base folder, the adapter on it or None, and what to check with.
+
+    `base_name` and the id `run` are told in the file.
+    """
 
     name: str
     base: Path
     adapter: Path | None
     texts: CheckTexts
     chat_template: str
+    base_name: str = ""
+    run: str = ""
 
 
 def run_export(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, Any]:
@@ -109,6 +114,8 @@ def read_source(config: dict[str, Any], workspace: Workspace) -> Source:
         adapter=adapter,
         texts=texts,
         chat_template=texts.encoder.template.source,
+        base_name=Path(run_config.model.partition("@")[0]).name,
+        run=run.id,
     )
 
 
@@ -227,7 +234,16 @@ class _Export:
         phase = f"convert {file_type}"
         self.phase(phase)
         path = self._part(source, file_type)
-        write_gguf(folder, path, file_type, proof.vocabulary, source.name, self._progress(phase))
+        write_gguf(
+            folder,
+            path,
+            file_type,
+            proof.vocabulary,
+            source.name,
+            self._progress(phase),
+            base_model=source.base_name,
+            run=source.run,
+        )
         return path
 
     def _part(self, source: Source, file_type: str) -> Path:

@@ -161,7 +161,7 @@ def add_to(writer: gguf.GGUFWriter, vocabulary: Vocabulary, pre_name: str) -> No
 def _refused(what: str) -> ExportError:
     return ExportError(
         f"The tokenizer is {what}; llama.cpp cannot repeat it exactly.",
-        "Keep the adapter and use it with transformers, or train on a Llama-family model.",
+        "Keep the adapter and use it with transformers, or train on another base model.",
         "export_tokenizer",
     )
 
