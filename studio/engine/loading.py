@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
-from studio.engine.quantized import Bits
+from studio.engine.quantized import Bits, compute_as_trained
 from studio.engine.trained_weights import TrainedWeights, load_trained
 from studio.errors import ModelError
 from studio.models.facts import read_facts
@@ -120,6 +120,7 @@ def load_base(
             "model_unsupported",
         ) from error
     model.requires_grad_(False)
+    compute_as_trained(model)
     if precision == "bf16":
         keep_linear_in_bf16(model)
     model.eval()  # type: ignore[no-untyped-call]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
+from torch import nn
 from transformers import BitsAndBytesConfig
 
 from studio.models.facts import tensor_shapes, weight_files
@@ -42,6 +43,17 @@ class Bits:
             bnb_4bit_use_double_quant=self.double_quantization,
             bnb_4bit_compute_dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
         )
+
+
+def compute_as_trained(model: nn.Module) -> None:
+    """Let 4-bit layers compute alike on every processor, in training and in validation.
+
+    On a CPU with BF16 instructions bitsandbytes would pack them anew at the first answer: the
+    scales are rounded to BF16 for good, and rows shorter than a block of 64 fail.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 class OriginalWeights:

@@ -1,5 +1,7 @@
 """Training goes first: a loaded chat makes room where memory does not hold both, and says so."""
 
+import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -36,18 +38,26 @@ def open_chat(room: ChatRoom, target: str) -> int:
     return session.pid
 
 
+@pytest.fixture
+def talkative(llama_folder: Path, tmp_path: Path) -> str:
+    """The tiny model with a context that no answer fills while a training starts."""
+    folder = tmp_path / "talkative"
+    shutil.copytree(llama_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 200_000}))
+    return str(folder)
+
+
 def long(config: RunConfig) -> RunConfig:
     return replace(config, training=replace(config.training, max_steps=5000, save_steps=5000))
 
 
 def test_the_chat_makes_room_says_so_and_opens_again_after_the_run(
-    run_config: RunConfig, llama_folder: Path, workspace: Workspace
+    run_config: RunConfig, talkative: str, workspace: Workspace
 ) -> None:
     room = ChatRoom(workspace, spare_bytes=TOO_MUCH)
-    child = open_chat(room, str(llama_folder))
-    generation = room.session(str(llama_folder)).generate(
-        QUESTION, Sampling(max_new_tokens=100_000)
-    )
+    child = open_chat(room, talkative)
+    generation = room.session(talkative).generate(QUESTION, Sampling(max_new_tokens=100_000))
     job = start_run(workspace, long(run_config))
     wait_for(lambda: room.loaded() == "", job)
     assert not psutil.pid_exists(child)
@@ -55,14 +65,14 @@ def test_the_chat_makes_room_says_so_and_opens_again_after_the_run(
         f"The chat made room for {job.name}; it opens again by itself at your next message once "
         "training has ended."
     )
-    for asked in (lambda: list(generation), lambda: list(room.load(str(llama_folder)))):
+    for asked in (lambda: list(generation), lambda: list(room.load(talkative))):
         with pytest.raises(JobError) as caught:
             asked()
         assert caught.value.code == "chat_made_room" and job.name in caught.value.message
     stop_run(workspace, job)
     assert wait_until_ended(job, 300) == "stopped", log_tail(job)
     wait_for(lambda: room.note().endswith("at your next message."), job)
-    open_chat(room, str(llama_folder))
+    open_chat(room, talkative)
     assert room.note() == ""
     room.unload()
 

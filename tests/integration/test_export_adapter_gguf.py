@@ -52,10 +52,10 @@ def test_adapter_on_an_f16_base_is_within_its_limit(tmp_path: Path) -> None:
 
 
 def test_planted_unpermuted_b_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def as_it_is(values: torch.Tensor, n_heads: int) -> torch.Tensor:
+    def as_it_is(name: str, values: torch.Tensor, *_: object) -> torch.Tensor:
         return values
 
-    monkeypatch.setattr(adapter_gguf, "permute", as_it_is)
+    monkeypatch.setattr(adapter_gguf, "rows_turned", as_it_is)
     assert not checked(tmp_path, "F16").passed
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from gguf import GGUFReader
 
+from studio.engine.export.adapter_gguf import check_adapter_gguf, write_adapter_gguf
 from studio.engine.export.checks import (
     F32_LIMIT,
     TABLE_LIMIT,
@@ -16,15 +17,19 @@ from studio.engine.export.checks import (
     largest_difference,
     llama_logits,
     model_logits,
+    tuned_logits,
 )
 from studio.engine.export.convert import write_gguf
+from studio.engine.export.merge import merge_adapter
 from studio.engine.export.texts import texts_for_model
 from studio.engine.export.tokenizer import read_vocabulary
+from studio.errors import ExportError
 from studio.models.facts import read_config, read_facts
 from studio.models.gguf_families import FAMILIES, export_problem, family_of
 from studio.models.gguf_sizes import predicted_sizes
 from studio.models.gguf_tensors import n_embedding_rows
 from tests.integration.export_models import save_model
+from tests.integration.test_export_merge import save_adapter
 
 LLAMA3_ROPE = {
     "rope_type": "llama3",
@@ -69,6 +74,13 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+NO_GGUF_ADAPTER = {
+    "gpt2": "by more than a LoRA",
+    "mixtral": "experts' joined weights",
+    "qwen3_moe": "experts' joined weights",
+}
+
+
 @pytest.fixture(scope="module")
 def sequences() -> list[list[int]]:
     """Long enough to leave a window of 8, short enough for a context of 64."""
@@ -102,6 +114,28 @@ def test_a_family_computes_the_same_in_llama_cpp(
 def _with(texts: Any, sequences: list[list[int]]) -> Any:
     texts.sequences[:] = sequences
     return texts
+
+
+@pytest.mark.parametrize("family", sorted({case.partition("-")[0] for case in CASES}))
+def test_a_familys_adapter_merges_and_is_a_gguf_of_its_own(
+    family: str, sequences: list[list[int]], tmp_path: Path
+) -> None:
+    base = save_model(tmp_path / "base", family=family, **CASES[family])
+    adapter = save_adapter(base, tmp_path / "adapter", target_modules="all-linear")
+    before, tuned = tuned_logits(base, adapter, sequences)
+    assert largest_difference(before, tuned) > 0.1
+    merge_adapter(base, adapter, tmp_path / "merged", "F32")
+    assert largest_difference(tuned, model_logits(tmp_path / "merged", sequences)) < F32_LIMIT
+    target = tmp_path / "adapter.gguf"
+    if family in NO_GGUF_ADAPTER:
+        with pytest.raises(ExportError, match=NO_GGUF_ADAPTER[family]):
+            write_adapter_gguf(base, adapter, target, "tiny")
+        return
+    write_adapter_gguf(base, adapter, target, "tiny")
+    vocabulary = read_vocabulary(texts_for_model(base).encoder.tokenizer, n_embedding_rows(base))
+    write_gguf(base, tmp_path / "base.gguf", "F32", vocabulary, family)
+    check = check_adapter_gguf(tmp_path / "base.gguf", target, tuned, sequences, "F32")
+    assert check.passed, check.note
 
 
 def test_every_family_has_a_case() -> None:

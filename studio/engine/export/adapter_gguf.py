@@ -17,16 +17,19 @@ from studio.engine.chat.llama_adapter import LlamaAdapter
 from studio.engine.export.changes import Update, read_changes
 from studio.engine.export.checks import (
     F16_LIMIT,
-    F32_LIMIT,
     Array,
     Check,
+    f32_limit,
     largest_difference,
     mean_kl,
 )
-from studio.engine.export.convert import ARCHITECTURE, checked, clean_name, permute
+from studio.engine.export.convert import checked
+from studio.engine.export.metadata import clean_name
+from studio.engine.export.turning import rows_turned
 from studio.errors import ExportError
 from studio.jobs.export_outputs import ADAPTER_GGUF, check_also
 from studio.models.facts import read_config
+from studio.models.gguf_tensors import GgufTensor, exported_tensors, known_family
 
 _F32_CACHE = 0  # GGML_TYPE_F32
 
@@ -45,17 +48,21 @@ def write_adapter_gguf(base: Path, adapter: Path, target: Path, name: str) -> No
     wanted = {key: update.scaling * update.a_RI.shape[0] for key, update in updates.items()}
     # An alpha of 0 means "no scaling" to llama.cpp.
     alpha = Counter(wanted.values()).most_common(1)[0][0] or 1.0
-    writer = gguf.GGUFWriter(target, ARCHITECTURE)
+    family, config = known_family(base), read_config(base)
+    writer = gguf.GGUFWriter(target, family.architecture)
     try:
         writer.add_type(gguf.GGUFType.ADAPTER)
         writer.add_name(clean_name(name))
         writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
         writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, alpha)
         for key, update in updates.items():
-            b_OR = _permuted(base, key, update.b_OR.float() * (wanted[key] / alpha))
+            target_tensor = _target(base, key)
+            # B's rows are those of the weight: they are turned as the converter turns the weight's.
+            b_OR = rows_turned(target_tensor.name, update.b_OR.float(), family, config)
+            b_OR = b_OR * (wanted[key] / alpha)
             for part, values in (("lora_a", update.a_RI.float()), ("lora_b", b_OR)):
                 array = checked(values, key, torch.float32).contiguous().numpy()
-                writer.add_tensor(f"{_target_name(base, key)}.{part}", array)
+                writer.add_tensor(f"{target_tensor.name}.{part}", array)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -76,26 +83,15 @@ def _updates(base: Path, adapter: Path) -> dict[str, Update]:
     return updates
 
 
-def _target_name(base: Path, key: str) -> str:
-    n_layers = int(read_config(base)["num_hidden_layers"])
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, n_layers)
-    target = names.get_name(key, try_suffixes=(".weight",))
-    if target is None:
-        raise ExportError(
-            f"A GGUF of this family has no place for the adapter's layer {key}.",
-            "Export it merged instead.",
-            "export_output",
-        )
-    return target
-
-
-def _permuted(base: Path, key: str, b_OR: torch.Tensor) -> torch.Tensor:
-    """B's rows are those of the weight: they are turned as the converter turns the weight's."""
-    config = read_config(base)
-    n_heads = int(config["num_attention_heads"])
-    n_kv_heads = int(config.get("num_key_value_heads") or n_heads)
-    heads = {"q_proj": n_heads, "k_proj": n_kv_heads}.get(key.split(".")[-2])
-    return permute(b_OR, heads) if heads else b_OR
+def _target(base: Path, key: str) -> GgufTensor:
+    for tensor in exported_tensors(base):
+        if tensor.sources == (key,) and len(tensor.shape) == 2:
+            return tensor
+    raise ExportError(
+        f"A GGUF adapter has no place for the adapter's layer {key}.",
+        "Export it merged instead.",
+        "export_output",
+    )
 
 
 def check_adapter_gguf(
@@ -106,7 +102,7 @@ def check_adapter_gguf(
     before, on, off = _switched_logits(base_file, file, sequences)
     exact = base_type == "F32"
     value = largest_difference(tuned, on) if exact else mean_kl(tuned, on)
-    limit = F32_LIMIT if exact else F16_LIMIT
+    limit = f32_limit(base_file) if exact else F16_LIMIT
     left = largest_difference(before, off)
     effect = largest_difference(before, on)
     what = "Largest difference" if exact else "Mean KL divergence"

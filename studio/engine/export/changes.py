@@ -21,7 +21,7 @@ from torch import nn
 from studio.engine.loading import load_base, load_tuned
 from studio.errors import ExportError
 from studio.models.experts import Piece, memory_names
-from studio.models.facts import read_config, tensor_shapes
+from studio.models.facts import read_config, read_facts, tensor_shapes
 from studio.training.counts import by_pattern
 from studio.training.result_folder import (
     PEFT_CONFIG,
@@ -116,7 +116,9 @@ def read_changes(base: Path, adapter: Path) -> dict[str, Change]:
     else:
         settings = json.loads((adapter / PEFT_CONFIG).read_text("utf-8"))
         _refuse_inexact(settings, config)
-        if settings["peft_type"] == "LORA" and not settings.get("target_parameters"):
+        # A Conv1D's weights lie the other way round: peft knows how.
+        plain = not settings.get("target_parameters") and not read_facts(base).conv1d
+        if settings["peft_type"] == "LORA" and plain:
             tensors = load_file(adapter / PEFT_WEIGHTS)
             updates, others = _read_lora(settings, tensors)
             changes = {**updates, **_replaced(others, pieces)}

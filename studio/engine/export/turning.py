@@ -23,18 +23,26 @@ def turned(
     if len(values) > 1 or len(tensor.shape) == 3:
         return torch.stack(values)
     value = values[0]
-    if family.architecture == "llama" and part in ("attn_q", "attn_k"):
-        n_heads = int(config["num_attention_heads"])
-        n_kv_heads = int(config.get("num_key_value_heads") or n_heads)
-        return permute(value, n_heads if part == "attn_q" else n_kv_heads)
     if family.architecture in ("gemma2", "gemma3") and part.endswith("norm"):
         # The model computes with 1 + weight.
         return value.float() + 1
     if family.architecture == "gpt2" and part not in ("token_embd", "position_embd"):
         return value.T if value.dim() == 2 else value
+    return rows_turned(tensor.name, value, family, config)
+
+
+def rows_turned(
+    name: str, values: torch.Tensor, family: Family, config: Mapping[str, Any]
+) -> torch.Tensor:
+    """The rows of the tensor `name` (or of a LoRA's B for it) in llama.cpp's order."""
+    part = name.split(".")[-2]
+    n_heads = int(config.get("num_attention_heads") or config["n_head"])
+    if family.architecture == "llama" and part in ("attn_q", "attn_k"):
+        n_kv_heads = int(config.get("num_key_value_heads") or n_heads)
+        return permute(values, n_heads if part == "attn_q" else n_kv_heads)
     if family.architecture == "gptneox" and part == "attn_qkv":
-        return by_kind(value, int(config["num_attention_heads"]))
-    return value
+        return by_kind(values, n_heads)
+    return values
 
 
 def permute(values: torch.Tensor, n_heads: int) -> torch.Tensor:
