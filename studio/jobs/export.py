@@ -27,7 +27,11 @@ def start_export(workspace: Workspace, run_id: str, types: Sequence[str], model:
     name, folder = _source(workspace, run_id, model)
     problem = read_facts(folder).export_problem
     if problem:
-        raise ExportError(problem, "Choose a Llama-family base model.", "export_unsupported")
+        raise ExportError(
+            problem,
+            "Choose another base model, or keep the adapter and use it with transformers.",
+            "export_unsupported",
+        )
     if run_id:
         _refuse_result(read_config(find_job(workspace, run_id, "train").config(), "config.json"))
     if find_spec("llama_cpp") is None:

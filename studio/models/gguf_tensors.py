@@ -48,7 +48,7 @@ def known_family(folder: Path) -> Family:
         raise ExportError(
             f"{(config.get('architectures') or ['This model'])[0]} cannot be exported to GGUF by "
             "the studio's own converter.",
-            "Name your own llama.cpp folder on the Export tab, or choose another base model.",
+            "Choose another base model, or keep the adapter and use it with transformers.",
             "export_unsupported",
         )
     return family

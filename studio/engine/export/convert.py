@@ -108,7 +108,7 @@ def refuse_unsupported(folder: Path) -> None:
     if problem:
         raise ExportError(
             problem,
-            "Choose another base model, or name your own llama.cpp folder on the Export tab.",
+            "Choose another base model, or keep the adapter and use it with transformers.",
             "export_unsupported",
         )
 
