@@ -41,7 +41,7 @@ def export_words(export: Export) -> dict[str, Any]:
     left = seconds_left(read_events(export.job.events_path), export) if active else None
     return {
         "id": export.job.id,
-        "title": f"{', '.join(export.types)} · {when(export.job.created_at)}",
+        "title": f"{', '.join((*export.types, *export.also))} · {when(export.job.created_at)}",
         "state": export.state,
         "word": word,
         "shape": shape,
@@ -74,7 +74,8 @@ def _file_words(export: Export, file: ExportFile) -> dict[str, Any]:
         "bits": f"{file.bits_per_weight:.2f}",
         "sha256": file.sha256,
         "path": str(file.path),
-        "link": _served_link(file.path),
+        "link": "" if file.path.is_dir() else _served_link(file.path),
+        "talks": file.talks,
         "passed": file.passed,
         "job": export.job.id,
     }

@@ -103,7 +103,9 @@ function fileOf(file) {
     `Chat with ${file.name}`,
   );
   const actions = make("span", "export-actions");
-  actions.append(talk, link);
+  if (file.talks) actions.append(talk);
+  // A folder has no download: it is used from its path.
+  if (file.link) actions.append(link);
   first.append(actions);
   part.append(first);
   for (const [name, text] of [

@@ -24,10 +24,12 @@ def run_export(options: argparse.Namespace, console: Console) -> int:
     """Export and show files and checks. Ctrl-C cancels and leaves nothing behind."""
     workspace = Workspace.open(options.workspace)
     types = tuple(name.strip().upper() for name in options.types.split(",") if name.strip())
-    check_types(types)
+    also = tuple(name.strip().lower() for name in options.also.split(",") if name.strip())
+    if types or not also:
+        check_types(types)
     run_id, model = _source(workspace, options.run)
     wait_for_llama(lambda build: console.progress(build.message))
-    job = start_export(workspace, run_id, types, model)
+    job = start_export(workspace, run_id, types, model, also)
     console.note(f"export {job.id}")
     _follow(job, console)
     export = read_export(job)
@@ -119,8 +121,9 @@ def _say_export(export: Export, console: Console) -> None:
                 for check in export.checks
             ],
         )
-    if export.files:
-        console.say(f'\nAsk it: python launch.py chat "{export.files[0].path}" --prompt "Hello"')
+    ready = [file for file in export.files if file.talks]
+    if ready:
+        console.say(f'\nAsk it: python launch.py chat "{ready[0].path}" --prompt "Hello"')
 
 
 def _result(export: Export) -> dict[str, Any]:

@@ -208,5 +208,12 @@ def _add_export(command: argparse.ArgumentParser) -> None:
         "--types",
         default="Q4_K_M,Q8_0",
         metavar="LIST",
-        help="quantizations, separated by commas (%(default)s)",
+        help="quantizations, separated by commas (%(default)s); may be empty beside --also",
+    )
+    command.add_argument(
+        "--also",
+        default="",
+        metavar="LIST",
+        help="other outputs of a run: merged (safetensors folder), adapter (PEFT folder), "
+        "adapter-gguf (a LoRA for llama.cpp, and its base file)",
     )

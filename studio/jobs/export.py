@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from studio.errors import ExportError, JobError
+from studio.jobs.export_outputs import check_also
 from studio.jobs.job import Job, create_job, find_job, state_of
 from studio.jobs.process import start_worker
 from studio.models.facts import read_facts
@@ -16,14 +17,23 @@ from studio.training.kinds import ABOUT
 from studio.training.result_folder import ADAPTER, adapter_kind
 
 
-def start_export(workspace: Workspace, run_id: str, types: Sequence[str], model: str = "") -> Job:
+def start_export(
+    workspace: Workspace,
+    run_id: str,
+    types: Sequence[str],
+    model: str = "",
+    also: Sequence[str] = (),
+) -> Job:
     """Start exporting the run `run_id`, or with "" the untouched `model` (folder, hub id, starter).
+
+    `also` names outputs besides merged GGUF files; with one, `types` may be empty.
 
     Raises: StudioError when there is no such run or model, it has no adapter yet, or this kind
     of model cannot be exported.
     """
-    chosen = tuple(dict.fromkeys(types))
-    check_types(chosen)
+    chosen, others = tuple(dict.fromkeys(types)), list(dict.fromkeys(also))
+    if chosen or not others:
+        check_types(chosen)
     name, folder = _source(workspace, run_id, model)
     problem = read_facts(folder).export_problem
     if problem:
@@ -40,8 +50,15 @@ def start_export(workspace: Workspace, run_id: str, types: Sequence[str], model:
             "Wait until the Export tab says that it is ready.",
             "llama_not_ready",
         )
-    config = {"run": run_id and find_job(workspace, run_id, "train").id, "types": list(chosen)}
-    job = create_job(workspace, "export", name, {**config, "model": "" if run_id else model})
+    run = find_job(workspace, run_id, "train") if run_id else None
+    check_also(others, run.folder / ADAPTER if run else None)
+    config = {
+        "run": run.id if run else "",
+        "types": list(chosen),
+        "also": others,
+        "model": "" if run else model,
+    }
+    job = create_job(workspace, "export", name, config)
     start_worker(job)
     return job
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.events import Event, read_events
+from studio.jobs.export_outputs import ADAPTER_GGUF
 from studio.jobs.job import Job, State, find_job, list_jobs, state_of
 from studio.paths import Workspace
 
@@ -27,7 +28,7 @@ class ExportCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportFile:
-    """One GGUF with the checks that concern it; `path` is absolute."""
+    """One GGUF or folder with the checks that concern it; `path` is absolute."""
 
     type: str
     path: Path
@@ -39,6 +40,11 @@ class ExportFile:
     @property
     def passed(self) -> bool:
         return all(check.passed for check in self.checks)
+
+    @property
+    def talks(self) -> bool:
+        """Whether llama.cpp answers from this file alone: a GGUF that is no adapter."""
+        return self.path.suffix == ".gguf" and self.type != ADAPTER_GGUF
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +58,7 @@ class Export:
     run: str
     model: str
     types: tuple[str, ...]
+    also: tuple[str, ...]
     state: State
     phase: str
     done: int
@@ -89,6 +96,7 @@ def read_export(job: Job) -> Export:
         run=config.get("run", ""),
         model=config.get("model", ""),
         types=tuple(config["types"]),
+        also=tuple(config.get("also", ())),
         state=state,
         phase=phase,
         done=steps[-1]["done"] if steps else 0,
@@ -106,7 +114,17 @@ def _since_last_start(events: list[Event]) -> list[Event]:
 
 
 def _is_whole(file: ExportFile) -> bool:
-    return file.path.is_file() and file.path.stat().st_size == file.size_bytes
+    return file.path.exists() and size_of(file.path) == file.size_bytes
+
+
+def files_in(path: Path) -> list[Path]:
+    """The files of an exported folder in the order of their names; of a file itself."""
+    return sorted(path.iterdir()) if path.is_dir() else [path]
+
+
+def size_of(path: Path) -> int:
+    """Bytes of an exported file, or of all files of an exported folder."""
+    return sum(file.stat().st_size for file in files_in(path))
 
 
 def _file(job: Job, event: Event, checks: tuple[ExportCheck, ...]) -> ExportFile:

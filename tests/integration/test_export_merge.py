@@ -22,7 +22,6 @@ from peft import (
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from studio.engine.export import merge
 from studio.engine.export.checks import check_merge, model_logits
 from studio.engine.export.merge import merge_adapter
 from studio.engine.export.texts import texts_for_model
@@ -176,14 +175,11 @@ def test_merged_folder_has_the_tokenizer_and_the_trained_template(tmp_path: Path
     assert json.loads((merged / "config.json").read_text())["dtype"] == "float16"
 
 
-def test_large_models_are_written_in_pieces(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_models_are_written_in_pieces(tmp_path: Path) -> None:
     base = save_model(tmp_path / "base", max_shard_size="60KB")
     adapter = save_adapter(base, tmp_path / "adapter")
     merge_adapter(base, adapter, tmp_path / "whole", "F32")
-    monkeypatch.setattr(merge, "SHARD_BYTES", 50_000)
-    merge_adapter(base, adapter, tmp_path / "pieces", "F32")
+    merge_adapter(base, adapter, tmp_path / "pieces", "F32", shard_bytes=50_000)
     assert len(list((tmp_path / "pieces").glob("model-*-of-*.safetensors"))) > 2
     texts = texts_for_model(base)
     whole = model_logits(tmp_path / "whole", texts.sequences)

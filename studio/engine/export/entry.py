@@ -24,6 +24,7 @@ from studio.engine.export.convert import (
 )
 from studio.engine.export.gate import Gate, Steps
 from studio.engine.export.merge import merge_adapter
+from studio.engine.export.outputs import Outputs, Tuned
 from studio.engine.export.quantize import quantize
 from studio.engine.export.texts import CheckTexts, texts_for_model, texts_for_run
 from studio.engine.export.tokenizer import read_vocabulary
@@ -31,6 +32,7 @@ from studio.engine.export.vocabulary import Proof, prove_vocabulary
 from studio.engine.loading import set_threads
 from studio.errors import ExportError
 from studio.events import EventWriter
+from studio.jobs.export_outputs import ADAPTER_GGUF, check_also, output_bytes
 from studio.jobs.job import Job, find_job
 from studio.jobs.worker import StopRequested
 from studio.models.facts import read_facts
@@ -52,6 +54,7 @@ class Source:
     `base_name` and the id `run` are told in the file.
     """
 
+    run: Job | None
     name: str
     base: Path
     adapter: Path | None
@@ -73,10 +76,13 @@ def run_export(job: Job, workspace: Workspace, events: EventWriter) -> dict[str,
     try:
         config = job.config()
         types = tuple(config["types"])
-        check_types(types)
+        also = tuple(config.get("also", ()))
+        if types or not also:
+            check_types(types)
         export.phase("reading")
         source = read_source(config, workspace)
-        return export.run(source, types)
+        check_also(also, source.adapter)
+        return export.run(source, types, also)
     except StopRequested:
         export.sweep()
         raise
@@ -97,6 +103,7 @@ def read_source(config: dict[str, Any], workspace: Workspace) -> Source:
         name = config["model"] if ModelRef.parse(config["model"]).source == "starter" else ""
         texts = texts_for_model(folder)
         return Source(
+            run=None,
             name=file_name(name or folder.name),
             base=folder,
             adapter=None,
@@ -109,6 +116,7 @@ def read_source(config: dict[str, Any], workspace: Workspace) -> Source:
     texts = texts_for_run(run_config, base, workspace)
     adapter = run.folder / ADAPTER
     return Source(
+        run=run,
         name=file_name(run.name),
         base=base,
         adapter=adapter,
@@ -144,15 +152,34 @@ class _Export:
         """Remove what only the way needed, and unfinished files."""
         shutil.rmtree(self._work_dir, ignore_errors=True)
         for part in self._files_dir.glob("*.part"):
-            part.unlink()
+            if part.is_dir():
+                shutil.rmtree(part)
+            else:
+                part.unlink()
 
-    def run(self, source: Source, types: tuple[str, ...]) -> dict[str, Any]:
+    def run(
+        self, source: Source, types: tuple[str, ...], also: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
         refuse_unsupported(source.base)
         checks.refuse_without_memory(source.base)
-        refuse_without_disk(self._job.folder, source.base, types, source.adapter is not None)
+        refuse_without_disk(self._job.folder, source, types, also)
         self._files_dir.mkdir(parents=True)
         self._work_dir.mkdir(parents=True)
-        proof = self._prove(source)
+        proof = self._prove(source) if types or ADAPTER_GGUF in also else None
+        if types and proof is not None:
+            self._gguf_files(source, types, proof)
+        if source.run is not None and source.adapter is not None and also:
+            tuned = Tuned(
+                run=source.run,
+                name=source.name,
+                base=source.base,
+                adapter=source.adapter,
+                texts=source.texts,
+            )
+            Outputs(tuned, self._steps, self._gate, self._files_dir).write(also, proof)
+        return self._gate.results(types)
+
+    def _gguf_files(self, source: Source, types: tuple[str, ...], proof: Proof) -> None:
         folder, merged_type = self._merge(source, types)
         self.phase("logits of the model")
         reference = checks.model_logits(folder, source.texts.sequences)
@@ -168,7 +195,6 @@ class _Export:
         for file_type in types:
             if file_type not in UNQUANTIZED:
                 self._quantize(source, base, file_type, reference)
-        return self._gate.results(types)
 
     def _prove(self, source: Source) -> Proof:
         self.phase("tokens")
@@ -257,13 +283,18 @@ class _Export:
         self._gate.admit(path, source.texts, file_type, reference, keep=True)
 
 
-def refuse_without_disk(folder: Path, base: Path, types: tuple[str, ...], merges: bool) -> None:
+def refuse_without_disk(
+    folder: Path, source: Source, types: tuple[str, ...], also: tuple[str, ...]
+) -> None:
     """Raises: ExportError when the files of the export, and those on the way, do not fit."""
+    base = source.base
     sizes = {size.type: size.size_bytes for size in predicted_sizes(base)}
     needed = sum(sizes[name] for name in set(types)) + _SPARE_BYTES
     if not set(types) <= set(UNQUANTIZED) and "F16" not in types:
         needed += sizes["F16"]
-    if merges:
+    if source.adapter is not None:
+        needed += sum(output_bytes(base, source.adapter, also).values())
+    if types and source.adapter is not None:
         precise = read_facts(base).dtype == "F32" or "F32" in types
         needed += sizes["F32" if precise else "F16"]
     free = shutil.disk_usage(folder).free

@@ -21,6 +21,7 @@ from studio.events import EventWriter
 from studio.jobs.job import Job
 from studio.jobs.worker import StopRequested
 from studio.models.gguf_sizes import UNQUANTIZED
+from studio.results.exports import files_in, size_of
 
 _PROGRESS_SECONDS = 0.2
 _HASH_BYTES = 1 << 20
@@ -85,7 +86,9 @@ class Gate:
     def results(self, types: tuple[str, ...]) -> dict[str, Any]:
         """The values of the `finished` event. Raises: ExportError when any check failed."""
         self.refuse_failed()
-        self._files.sort(key=lambda file: types.index(file["type"]))
+        # Other outputs follow the types in the order in which they were made.
+        place = {name: number for number, name in enumerate(types)}
+        self._files.sort(key=lambda file: place.get(file["type"], len(types)))
         return {"files": self._files, "checks": [check.as_dict() for check in self._checks]}
 
     def check_text(self, path: Path, texts: CheckTexts, proof: Proof) -> None:
@@ -116,13 +119,26 @@ class Gate:
             kept = self._work_dir / final.name
             os.replace(path, kept)
             return kept
-        digest = self._hash(path, file_type)
+        return self._named(path, file_type, bits_per_weight(path))
+
+    def keep_output(self, path: Path, name: str, bits: float, found: list[Check]) -> Path:
+        """Record what was found of a file or folder; passed, it gets its final name.
+
+        Raises: ExportError when a check failed.
+        """
+        for check in found:
+            self.record(check)
+        self.refuse_failed(*(check.name for check in found if not check.passed))
+        return self._named(path, name, bits)
+
+    def _named(self, path: Path, file_type: str, bits: float) -> Path:
+        final = path.with_name(path.name.removesuffix(".part"))
         values = {
             "type": file_type,
             "path": f"files/{final.name}",
-            "size_bytes": path.stat().st_size,
-            "bits_per_weight": bits_per_weight(path),
-            "sha256": digest,
+            "size_bytes": size_of(path),
+            "bits_per_weight": bits,
+            "sha256": self._hash(path, file_type),
         }
         os.replace(path, final)
         self._files.append(values)
@@ -130,16 +146,24 @@ class Gate:
         return final
 
     def _hash(self, path: Path, file_type: str) -> str:
+        """SHA-256 of a file; of a folder that of its list, a line "hash  name" for each file."""
         phase = f"hash {file_type}"
         self._steps.phase(phase)
         report = self._steps.progress(phase, "bytes")
-        size, done, digest = path.stat().st_size, 0, hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(_HASH_BYTES):
-                digest.update(block)
-                done += len(block)
-                report(done, size)
-        return digest.hexdigest()
+        total, done, lines = size_of(path), 0, []
+        for part in files_in(path):
+            digest = hashlib.sha256()
+            # Writable, as Windows asks it for fsync: on the disk before it gets its name.
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+                while block := file.read(_HASH_BYTES):
+                    digest.update(block)
+                    done += len(block)
+                    report(done, total)
+            lines.append(f"{digest.hexdigest()}  {part.name}\n")
+        if path.is_file():
+            return lines[0].split()[0]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _check_failed(check: Check) -> ExportError:

@@ -32,6 +32,7 @@ def merge_adapter(
     target: Path,
     dtype: str,
     progress: Progress = lambda done, total: None,
+    shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write base + adapter into the new folder `target`, weights in `dtype` (F32, F16 or BF16).
 
@@ -43,7 +44,7 @@ def merge_adapter(
     n_tensors = len(tensor_shapes(base))
     target.mkdir(parents=True)
     _copy_files(base, adapter, target, dtype)
-    writer = _Shards(target)
+    writer = _Shards(target, shard_bytes)
     for done, (name, values) in enumerate(_base_tensors(base), start=1):
         if name in changes:
             values = changes[name].applied(values)
@@ -76,17 +77,18 @@ def _base_tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 class _Shards:
-    """Writes tensors into files of about SHARD_BYTES with the index that transformers reads."""
+    """Writes tensors into files of about `shard_bytes` with the index that transformers reads."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shard_bytes: int) -> None:
         self._folder = folder
+        self._shard_bytes = shard_bytes
         self._held: dict[str, torch.Tensor] = {}
         self._held_bytes = 0
         self._total_bytes = 0
         self._names: list[list[str]] = []
 
     def add(self, name: str, values: torch.Tensor) -> None:
-        if self._held and self._held_bytes + values.nbytes > SHARD_BYTES:
+        if self._held and self._held_bytes + values.nbytes > self._shard_bytes:
             self._flush()
         self._held[name] = values
         self._held_bytes += values.nbytes

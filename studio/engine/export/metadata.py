@@ -44,8 +44,8 @@ def add_metadata(writer: gguf.GGUFWriter, folder: Path, origin: Origin, file_typ
     config, family = read_config(folder), known_family(folder)
     writer.add_type("model")
     writer.add_name(clean_name(origin.name))
-    if licence := _licence(folder):
-        writer.add_license(licence)
+    if found := licence(folder):
+        writer.add_license(found)
     if origin.base_model:
         writer.add_base_model_count(1)
         writer.add_base_model_name(0, clean_name(origin.base_model))
@@ -156,7 +156,7 @@ def _add_gemma(writer: gguf.GGUFWriter, config: Mapping[str, Any]) -> None:
         writer.add_final_logit_softcapping(float(config["final_logit_softcapping"]))
 
 
-def _licence(folder: Path) -> str:
+def licence(folder: Path) -> str:
     card = folder / "README.md"
     if not card.is_file():
         return ""
