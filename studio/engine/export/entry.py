@@ -51,7 +51,7 @@ _SPARE_BYTES = 64 << 20
 class Source:
     """What is exported: a base folder, the adapter on it or None, and what to check with.
 
-    `base_name` and the id `run` are told in the file.
+    `base_name` and the id of `run` are told in the file.
     """
 
     run: Job | None
@@ -61,7 +61,6 @@ class Source:
     texts: CheckTexts
     chat_template: str
     base_name: str = ""
-    run: str = ""
 
 
 def run_export(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, Any]:
@@ -123,7 +122,6 @@ def read_source(config: dict[str, Any], workspace: Workspace) -> Source:
         texts=texts,
         chat_template=texts.encoder.template.source,
         base_name=Path(run_config.model.partition("@")[0]).name,
-        run=run.id,
     )
 
 
@@ -268,7 +266,7 @@ class _Export:
             source.name,
             self._progress(phase),
             base_model=source.base_name,
-            run=source.run,
+            run=source.run.id if source.run else "",
         )
         return path
 
