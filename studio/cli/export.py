@@ -11,7 +11,7 @@ from studio.errors import JobError, ModelError
 from studio.jobs.export import start_export
 from studio.jobs.job import ENDED, Job, find_job, last_event, list_jobs, state_of
 from studio.jobs.process import request_stop
-from studio.models.gguf_sizes import check_types
+from studio.models.gguf_types import check_types
 from studio.models.reference import STARTER, ModelRef
 from studio.paths import Workspace
 from studio.results.exports import Export, read_export

@@ -9,7 +9,8 @@ from studio.jobs.export_outputs import check_also
 from studio.jobs.job import Job, create_job, find_job, state_of
 from studio.jobs.process import start_worker
 from studio.models.facts import read_facts
-from studio.models.gguf_sizes import PredictedSize, check_types, predicted_sizes
+from studio.models.gguf_sizes import PredictedSize, predicted_sizes
+from studio.models.gguf_types import check_types
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.training.config import RunConfig, read_config

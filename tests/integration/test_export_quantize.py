@@ -17,8 +17,9 @@ from studio.engine.export.texts import texts_for_model
 from studio.engine.export.tokenizer import read_vocabulary
 from studio.errors import ExportError
 from studio.jobs.worker import StopRequested
-from studio.models.gguf_sizes import EXPORT_TYPES, predicted_sizes
+from studio.models.gguf_sizes import predicted_sizes
 from studio.models.gguf_tensors import n_embedding_rows
+from studio.models.gguf_types import EXPORT_TYPES
 from tests.integration.export_models import byte_level, save_model
 
 SHAPES: dict[str, dict[str, Any]] = {

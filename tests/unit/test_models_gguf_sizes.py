@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from studio.errors import ExportError
-from studio.models.gguf_sizes import BLOCKS, EXPORT_TYPES, check_types, predicted_sizes
+from studio.models.gguf_sizes import predicted_sizes
+from studio.models.gguf_types import BLOCKS, EXPORT_TYPES, check_types
 
 CODE_LLAMA = {
     "architectures": ["LlamaForCausalLM"],

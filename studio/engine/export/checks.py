@@ -17,6 +17,7 @@ import psutil
 import torch
 
 from studio.engine.chat.llama import LlamaChat, open_llama
+from studio.engine.export.kl_limits import KL_LIMITS
 from studio.engine.export.texts import CheckTexts
 from studio.engine.export.vocabulary import Mismatch, Proof
 from studio.engine.loading import load_base, load_tuned
@@ -32,21 +33,6 @@ TABLE_LIMIT = 1e-2
 F16_LIMIT = 1e-4
 # BF16 keeps 8 bits of a weight where F16 keeps 11.
 BF16_LIMIT = 1e-3
-# Ten times the mean KL divergence published for Llama 3 8B without an importance matrix: beyond
-# that a file is broken, not rounded; smaller models lose more than large ones.
-# Source: llama.cpp tools/perplexity/README.md, "LLaMA 3 8b Scoreboard".
-_PUBLISHED_KL = {
-    "Q8_0": 0.001355,
-    "Q6_K": 0.005452,
-    "Q5_K_M": 0.010762,
-    "Q5_K_S": 0.016595,
-    "Q4_K_M": 0.031273,
-    "Q4_K_S": 0.043136,
-    "Q4_0": 0.071940,
-    "Q3_K_M": 0.101913,
-    "Q2_K": 0.445132,
-}
-KL_LIMITS = {name: round(10 * value, 4) for name, value in _PUBLISHED_KL.items()}
 # merged against base + adapter: the sum is rounded once, to the format of the merged folder.
 MERGE_LIMITS = {"F32": 1e-3, "F16": F16_LIMIT, "BF16": BF16_LIMIT}
 _F32_CACHE = 0  # GGML_TYPE_F32

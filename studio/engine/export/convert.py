@@ -20,7 +20,7 @@ from studio.engine.export.tokenizer import Vocabulary, add_to
 from studio.engine.export.turning import turned
 from studio.errors import ExportError
 from studio.models.facts import read_config, read_facts, weight_files
-from studio.models.gguf_sizes import is_matrix
+from studio.models.gguf_mixtures import is_matrix
 from studio.models.gguf_tensors import GgufTensor, exported_tensors, known_family
 
 F16_MAX = 65504.0

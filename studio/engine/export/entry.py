@@ -36,8 +36,9 @@ from studio.jobs.export_outputs import ADAPTER_GGUF, check_also, output_bytes
 from studio.jobs.job import Job, find_job
 from studio.jobs.worker import StopRequested
 from studio.models.facts import read_facts
-from studio.models.gguf_sizes import UNQUANTIZED, check_types, predicted_sizes
+from studio.models.gguf_sizes import predicted_sizes
 from studio.models.gguf_tensors import n_embedding_rows
+from studio.models.gguf_types import UNQUANTIZED, check_types
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.training.config import read_config

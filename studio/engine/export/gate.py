@@ -20,7 +20,7 @@ from studio.errors import ExportError
 from studio.events import EventWriter
 from studio.jobs.job import Job
 from studio.jobs.worker import StopRequested
-from studio.models.gguf_sizes import UNQUANTIZED
+from studio.models.gguf_types import UNQUANTIZED
 from studio.results.exports import files_in, size_of
 
 _PROGRESS_SECONDS = 0.2

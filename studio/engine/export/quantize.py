@@ -20,22 +20,12 @@ import llama_cpp
 
 from studio.engine.chat.llama import n_threads
 from studio.errors import ExportError
-from studio.models.gguf_sizes import BLOCKS, UNQUANTIZED
+from studio.models.gguf_types import BLOCKS, EXPORT_TYPES, UNQUANTIZED
 from studio.paths import PROJECT_DIR
 
 FTYPES = {
-    "F32": gguf.LlamaFileType.ALL_F32,
-    "F16": gguf.LlamaFileType.MOSTLY_F16,
-    "BF16": gguf.LlamaFileType.MOSTLY_BF16,
-    "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
-    "Q6_K": gguf.LlamaFileType.MOSTLY_Q6_K,
-    "Q5_K_M": gguf.LlamaFileType.MOSTLY_Q5_K_M,
-    "Q5_K_S": gguf.LlamaFileType.MOSTLY_Q5_K_S,
-    "Q4_K_M": gguf.LlamaFileType.MOSTLY_Q4_K_M,
-    "Q4_K_S": gguf.LlamaFileType.MOSTLY_Q4_K_S,
-    "Q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
-    "Q3_K_M": gguf.LlamaFileType.MOSTLY_Q3_K_M,
-    "Q2_K": gguf.LlamaFileType.MOSTLY_Q2_K,
+    name: gguf.LlamaFileType[f"{'ALL' if name == 'F32' else 'MOSTLY'}_{name}"]
+    for name in EXPORT_TYPES
 }
 _STEP = re.compile(rb"\[\s*(\d+)/\s*(\d+)\]")
 _END_SECONDS = 10.0
