@@ -21,6 +21,7 @@ from studio.engine.export.checks import (
 )
 from studio.engine.export.convert import write_gguf
 from studio.engine.export.merge import merge_adapter
+from studio.engine.export.quantize import bits_per_weight, quantize_here
 from studio.engine.export.texts import texts_for_model
 from studio.engine.export.tokenizer import read_vocabulary
 from studio.errors import ExportError
@@ -114,6 +115,26 @@ def test_a_family_computes_the_same_in_llama_cpp(
 def _with(texts: Any, sequences: list[list[int]]) -> Any:
     texts.sequences[:] = sequences
     return texts
+
+
+@pytest.mark.parametrize("family", sorted({case.partition("-")[0] for case in CASES}))
+def test_the_sizes_of_a_familys_files_are_predicted(family: str, tmp_path: Path) -> None:
+    settings = {"num_hidden_layers": 9, "hidden_size": 128, "intermediate_size": 256}
+    if family == "gpt2":
+        settings = {"n_layer": 9, "n_embd": 256, "n_inner": 256}
+    folder = save_model(tmp_path / "model", family=family, **{**CASES[family], **settings})
+    vocabulary = read_vocabulary(
+        texts_for_model(folder).encoder.tokenizer, n_embedding_rows(folder)
+    )
+    write_gguf(folder, tmp_path / "full.gguf", "F32", vocabulary, family)
+    for predicted in predicted_sizes(folder):
+        path = tmp_path / "x.gguf"
+        assert quantize_here(tmp_path / "full.gguf", path, predicted.type, 1, _silent) == 0
+        assert bits_per_weight(path) == predicted.bits_per_weight, predicted.type
+
+
+def _silent(level: int, text: bytes) -> None:
+    pass
 
 
 @pytest.mark.parametrize("family", sorted({case.partition("-")[0] for case in CASES}))
