@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from components.export_chat import ExportChat, build_export_chat
+from components.export_outputs import build_outputs
 from components.export_table import build_llama_status, build_types, export_offer, types_value
 from components.exports_list import build_exports, exported_file
 from components.handlers import show_errors
@@ -40,6 +41,7 @@ class _View:
     body: gr.Column
     problem: gr.HTML
     types: gr.HTML
+    also: gr.CheckboxGroup
     start: gr.Button
     exports: gr.HTML
     chat: ExportChat
@@ -61,12 +63,13 @@ def build_export(page: Page) -> None:
             heading("Types", "Sizes are exact to a kilobyte, known before any work")
             build_llama_status()
             types = build_types()
+            also = build_outputs()
             start = gr.Button("Export", variant="primary", elem_id="export-start")
         with gr.Column(elem_classes="s-card"):
             heading("Files", "Every file is checked against the model it came from")
             exports = build_exports(page.workspace)
         chat = build_export_chat(page)
-    view = _View(chosen, body, problem, types, start, exports, chat)
+    view = _View(chosen, body, problem, types, also, start, exports, chat)
     _follow_choice(page, view, picker)
     _connect_start(page, view)
     _connect_list(page, view)
@@ -117,9 +120,9 @@ def _follow_choice(page: Page, view: _View, picker: gr.HTML) -> None:
 
 def _connect_start(page: Page, view: _View) -> None:
     @show_errors
-    def start(chosen: str, table: dict[str, Any]) -> str:
+    def start(chosen: str, table: dict[str, Any], also: list[str]) -> str:
         types = [str(name) for name in table.get("chosen", [])]
-        start_export(page.workspace, chosen, types)
+        start_export(page.workspace, chosen, types, also=also)
         gr.Info("The export has begun; it goes on when this window is closed.")
         return ""
 
@@ -128,7 +131,7 @@ def _connect_start(page: Page, view: _View) -> None:
         return chosen, gr.Button(interactive=True)
 
     began = view.start.click(lambda: gr.Button(interactive=False), None, view.start, **_QUIET).then(
-        start, [view.chosen, view.types], view.exports, **_PRESSED
+        start, [view.chosen, view.types, view.also], view.exports, **_PRESSED
     )
     for ended in (began.success, began.failure):
         ended(settle, view.chosen, [view.exports, view.start], **_QUIET)

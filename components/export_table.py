@@ -15,6 +15,7 @@ from studio.jobs.export import export_sizes
 from studio.jobs.job import find_job
 from studio.models.facts import read_facts
 from studio.models.gguf_sizes import PredictedSize
+from studio.models.gguf_types import USUAL
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 
@@ -36,6 +37,7 @@ def types_value(sizes: list[PredictedSize]) -> dict[str, Any]:
             "size": size(item.size_bytes),
             "bits": f"{item.bits_per_weight:.2f}",
             "advice": item.advice,
+            "usual": item.type in USUAL,
         }
         for item in sizes
     ]

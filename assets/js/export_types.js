@@ -8,6 +8,7 @@ const make = (tag, className, text) => {
   return node;
 };
 
+let all = false;
 const UNITS = ["B", "KB", "MB", "GB", "TB"];
 function words(bytes) {
   let unit = 0;
@@ -38,6 +39,8 @@ function tick(type, on) {
 
 function bodyRow(row) {
   const line = make("tr");
+  // A ticked one is never out of sight.
+  line.hidden = !row.usual && !all && !props.value.chosen.includes(row.type);
   const first = make("th");
   first.scope = "row";
   const label = make("label", "export-type");
@@ -53,9 +56,16 @@ function bodyRow(row) {
   return line;
 }
 
+const more = make("button", "chart-button export-more");
+more.type = "button";
+more.addEventListener("click", () => {
+  all = !all;
+  draw();
+});
+
 let shown = "";
 function draw() {
-  const key = JSON.stringify(props.value.rows);
+  const key = JSON.stringify([props.value.rows, all]);
   if (key !== shown) {
     shown = key;
     element.replaceChildren();
@@ -72,7 +82,10 @@ function draw() {
       const body = make("tbody");
       body.append(...props.value.rows.map(bodyRow));
       table.append(make("caption", "s-visually-hidden", "Types to export"), head, body);
-      element.append(table, sum);
+      const rest = props.value.rows.filter((row) => !row.usual).length;
+      more.textContent = all ? "Show the usual types alone" : `Show ${rest} more types`;
+      more.setAttribute("aria-expanded", String(all));
+      element.append(table, more, sum);
     }
   }
   showSum();

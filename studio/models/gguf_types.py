@@ -34,6 +34,8 @@ BLOCKS = {
     "IQ1_S": (256, 50),
 }
 UNQUANTIZED = ("F32", "F16", "BF16")
+# What most people choose from; the others are a press away.
+USUAL = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "Q3_K_M")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,13 @@ def test_a_run_becomes_a_checked_file_that_answers_in_llama_cpp(
     run = finished_run(studio.workspace, chat_file)
     page = open_page(f"?tab=export&run={run.id}")
     expect(page.get_by_label("Q8_0", exact=True)).to_be_checked()
-    expect(page.locator(".export-table tbody tr")).to_have_count(12)
+    rows = page.locator(".export-table tbody tr")
+    expect(rows).to_have_count(21)
+    expect(rows.filter(visible=True)).to_have_count(8)
+    page.get_by_role("button", name="Show 13 more types").click()
+    expect(rows.filter(visible=True)).to_have_count(21)
+    page.get_by_role("button", name="Show the usual types alone").click()
+    expect(rows.filter(visible=True)).to_have_count(8)
     page.get_by_role("button", name="Export", exact=True).click()
     item = page.locator(".export-item")
     expect(item.locator(".state")).to_contain_text("Finished", timeout=300_000)
@@ -43,6 +49,26 @@ def test_a_run_becomes_a_checked_file_that_answers_in_llama_cpp(
     expect(pane.locator(".pane-note")).to_contain_text("tokens/s")
     expect(page.locator("#export-send")).to_be_enabled()
     expect(pane.locator(".turn-assistant")).to_have_count(1)
+
+
+def test_an_adapter_leaves_alone_where_no_type_is_ticked(
+    open_page: OpenPage, studio: Studio, chat_file: Path
+) -> None:
+    run = finished_run(studio.workspace, chat_file)
+    page = open_page(f"?tab=export&run={run.id}")
+    page.get_by_label("Q8_0", exact=True).uncheck()
+    page.get_by_label("Adapter alone (PEFT)").check()
+    before = len(list_exports(Workspace(studio.workspace), run.id))
+    page.get_by_role("button", name="Export", exact=True).click()
+    expect(page.locator(".export-item")).to_have_count(before + 1)
+    item = page.locator(".export-item").first
+    expect(item.locator(".state")).to_contain_text("Finished", timeout=300_000)
+    expect(item.locator(".export-file .s-tag")).to_have_text(["✓ checks passed"])
+    (file,) = list_exports(Workspace(studio.workspace), run.id)[0].files
+    assert sorted(path.name for path in file.path.iterdir())[:2] == [
+        "README.md",
+        "adapter_config.json",
+    ]
 
 
 def test_nothing_ticked_is_told_with_what_to_choose(

@@ -243,12 +243,15 @@ def test_without_its_files_a_run_has_no_suggestions(workspace):
 
 
 def test_the_types_table_starts_with_one_tick_and_real_bits():
-    sizes = [PredictedSize(type="Q8_0", size_bytes=1500, bits_per_weight=8.504, advice="Good.")]
+    sizes = [
+        PredictedSize(type="Q8_0", size_bytes=1500, bits_per_weight=8.504, advice="Good."),
+        PredictedSize(type="Q5_0", size_bytes=1000, bits_per_weight=5.5, advice="Old."),
+    ]
     value = types_value(sizes)
     assert value["chosen"] == ["Q8_0"]
-    assert value["rows"] == [
-        {"type": "Q8_0", "bytes": 1500, "size": "1.5 KB", "bits": "8.50", "advice": "Good."}
-    ]
+    row = {"type": "Q8_0", "bytes": 1500, "size": "1.5 KB", "bits": "8.50", "advice": "Good."}
+    assert value["rows"][0] == {**row, "usual": True}
+    assert [row["usual"] for row in value["rows"]] == [True, False]
     assert types_value([]) == {"rows": [], "chosen": []}
 
 
