@@ -34,7 +34,12 @@ python launch.py [COMMAND] [options]
   prepare     DATASET --out FOLDER: split, balance and mix it; write it as files
   synthesize  DATASET --model M: let a model propose more rows, to be approved
   train       CONFIG: train an adapter
-  runs        list the runs and the queue
+  sweep       CONFIG --try SETTING=VALUES: run after run, and which came out best
+  runs        list the runs and the queue; --search --archived --deleted
+  compare     RUN RUN: the settings that differ, and the results side by side
+  note        RUN --name --tags --notes --archive: what you say of a run
+  delete      RUN: put a run into the trash
+  restore     RUN: take a deleted run back
   pause       RUN: hold still after this step; resume goes on
   record      RUN: what it depended on: versions, machine, hashes of all files
   repeat      RUN --out FOLDER: write it as settings and as a plain Python script
@@ -53,7 +58,12 @@ COMMANDS = (
     "prepare",
     "synthesize",
     "train",
+    "sweep",
     "runs",
+    "compare",
+    "note",
+    "delete",
+    "restore",
     "pause",
     "record",
     "repeat",

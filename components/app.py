@@ -39,7 +39,7 @@ _MAX_UPLOAD = "4gb"
 # The order matters for the first two only: each tab's sheet has classes of its own.
 _SHEETS = (
     *("fonts", "studio", "data", "rows", "sources", "shape", "checkup"),
-    *("train", "runs", "compare", "export"),
+    *("train", "runs", "compare", "export", "quality"),
 )
 _HEAD = "".join(f'<link rel="stylesheet" href="/studio/css/{name}.css">' for name in _SHEETS)
 _LOCAL = (HOST, "localhost", "::1")
@@ -65,6 +65,7 @@ def build_app(workspace: Workspace) -> gr.Blocks:
             "recipe": gr.State(0),
             "max_length": gr.State(TrainSettings().max_length),
             "duplicate": gr.State({}),
+            "llama_cpp": gr.State(""),
         }
         with gr.Tabs(elem_id="tabs") as tabs:
             page = Page(workspace=workspace, tabs=tabs, **states)

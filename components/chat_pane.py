@@ -1,5 +1,6 @@
 """A pane of a chat, drawn by assets/js/chat_pane.js: head, turns, and the answer as it grows."""
 
+from dataclasses import dataclass
 from secrets import token_urlsafe
 from typing import Any, Literal
 
@@ -31,9 +32,32 @@ def build_chat_pane(kind: Kind, board: Board, elem_id: str, empty: str) -> gr.HT
     )
 
 
-def pane_value(model: str, turns: Turns, note: str = "", token: str = "") -> dict[str, Any]:
+@dataclass(frozen=True)
+class Speaker:
+    """Who answers, where a pane's model can change; `told` also beside each of its answers."""
+
+    kind: Kind
+    word: str
+    told: bool = False
+
+    @property
+    def mark(self) -> dict[str, str]:
+        """What a turn carries, so that it stays clear who said it."""
+        return {"by": self.word, "kind": self.kind} if self.told else {}
+
+
+def pane_value(
+    model: str,
+    turns: Turns,
+    note: str = "",
+    token: str = "",
+    speaker: Speaker | None = None,
+) -> dict[str, Any]:
     """What a pane shows; with a `token` its script follows the answer on the board."""
-    return {"model": model, "turns": turns, "note": note, "token": token}
+    value = {"model": model, "turns": turns, "note": note, "token": token}
+    if speaker is None:
+        return value
+    return {**value, "kind": speaker.kind, "word": speaker.word, "mark": speaker.mark}
 
 
 def new_token() -> str:

@@ -62,17 +62,17 @@ class ChatRoom:
         self._current: _Loading | None = None
         self._made_room_for: Job | None = None
 
-    def load(self, target: str) -> Iterator[str]:
+    def load(self, target: str | ChatTarget) -> Iterator[str]:
         """What is going on, as words, until `target` can be asked. Raises: StudioError."""
-        loading = self._begin(resolve_target(self._workspace, target))
+        loading = self._begin(self._resolved(target))
         while not loading.done.wait(_LOOK_SECONDS):
             yield loading.phase
         if loading.error:
             raise loading.error
 
-    def session(self, target: str) -> ChatSession:
+    def session(self, target: str | ChatTarget) -> ChatSession:
         """The session of a target that `load` has brought. Raises: JobError if it is gone."""
-        wanted = resolve_target(self._workspace, target)
+        wanted = self._resolved(target)
         with self._lock:
             loading = self._current
         if loading is None or loading.target != wanted or not loading.done.is_set():
@@ -117,6 +117,9 @@ class ChatRoom:
             loading, self._current = self._current, None
         if loading is not None:
             loading.session.close()
+
+    def _resolved(self, target: str | ChatTarget) -> ChatTarget:
+        return target if isinstance(target, ChatTarget) else resolve_target(self._workspace, target)
 
     def _begin(self, target: ChatTarget) -> _Loading:
         with self._lock:
@@ -174,7 +177,9 @@ def chat_room(workspace: Workspace) -> ChatRoom:
 
 def _stamp(target: ChatTarget) -> int:
     """Changes when the weights on disk do: a resumed run leaves another adapter under its id."""
-    path = tensors_path(Path(target.adapter)) if target.adapter else Path(target.model)
+    path = Path(target.adapter or target.model)
+    if target.adapter and path.is_dir():
+        path = tensors_path(path)
     return path.stat().st_mtime_ns if path.exists() else 0
 
 

@@ -6,12 +6,13 @@ In: whom to ask what. Out: states of the pane, on a board where the page reads t
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from components.chat_room import Answers, ChatRoom
 from studio.errors import ConfigError
 from studio.jobs.chat import ChatPiece
+from studio.jobs.chat_target import ChatTarget
 from studio.jobs.sampling import Sampling
 
 Turns = list[dict[str, str]]
@@ -26,15 +27,18 @@ _REASONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """Whom to ask what: `turns` end with the person's; `tuned` False switches the adapter off."""
+    """Whom to ask what: `turns` end with the person's; `tuned` False switches the adapter off,
+    `scale` is the strength of a GGUF adapter. `mark` goes into the answer's turn."""
 
     window: str
     pane: str
-    target: str
+    target: str | ChatTarget
     turns: Turns
     system: str
     sampling: Sampling
     tuned: bool
+    scale: float = 1.0
+    mark: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,11 +107,11 @@ def answer(room: ChatRoom, answers: Answers, question: Question) -> Iterator[Pan
         return
     system = [{"role": "system", "content": question.system}] if question.system else []
     generation = room.session(question.target).generate(
-        [*system, *question.turns], question.sampling, question.tuned
+        [*system, *question.turns], question.sampling, question.tuned, question.scale
     )
     answers.writing(question.window, question.pane, generation)
     for piece in _paced(iter(generation)):
-        turn = {"role": "assistant", "content": piece.text}
+        turn = {"role": "assistant", "content": piece.text, **question.mark}
         yield PaneState([*question.turns, turn], note_of(piece))
 
 

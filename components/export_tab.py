@@ -9,9 +9,10 @@ from typing import Any
 import gradio as gr
 
 from components.export_chat import ExportChat, build_export_chat
-from components.export_outputs import build_outputs
+from components.export_llama_cpp import build_own_llama_cpp
+from components.export_outputs import build_imatrix, build_measure, build_outputs
 from components.export_table import build_llama_status, build_types, export_offer, types_value
-from components.exports_list import build_exports, exported_file
+from components.exports_list import build_exports
 from components.handlers import show_errors
 from components.page import Page, heading, static
 from components.run_picker import build_picker, usable_run
@@ -42,6 +43,8 @@ class _View:
     problem: gr.HTML
     types: gr.HTML
     also: gr.CheckboxGroup
+    imatrix: gr.Checkbox
+    measure: gr.Checkbox
     start: gr.Button
     exports: gr.HTML
     chat: ExportChat
@@ -64,12 +67,15 @@ def build_export(page: Page) -> None:
             build_llama_status()
             types = build_types()
             also = build_outputs()
+            imatrix = build_imatrix()
+            measure = build_measure()
+            build_own_llama_cpp(page)
             start = gr.Button("Export", variant="primary", elem_id="export-start")
         with gr.Column(elem_classes="s-card"):
             heading("Files", "Every file is checked against the model it came from")
             exports = build_exports(page.workspace)
         chat = build_export_chat(page)
-    view = _View(chosen, body, problem, types, also, start, exports, chat)
+    view = _View(chosen, body, problem, types, also, imatrix, measure, start, exports, chat)
     _follow_choice(page, view, picker)
     _connect_start(page, view)
     _connect_list(page, view)
@@ -91,11 +97,11 @@ def _follow_choice(page: Page, view: _View, picker: gr.HTML) -> None:
         return run_id if usable_run(page.workspace, run_id) else str(event.run)
 
     @show_errors
-    def show(chosen: str) -> list[object]:
+    def show(chosen: str, imatrix: bool) -> list[object]:
         if not chosen:
             hidden = gr.HTML(visible=False)
             return ["", gr.Column(visible=False), hidden, types_value([]), gr.skip(), ""]
-        problem, table = export_offer(page.workspace, chosen)
+        problem, table = export_offer(page.workspace, chosen, imatrix)
         finding = (
             '<div class="s-finding bad" role="status"><b>This run cannot be exported.</b>'
             f"<p>{text(problem)}</p></div>"
@@ -115,14 +121,26 @@ def _follow_choice(page: Page, view: _View, picker: gr.HTML) -> None:
     picker.arrive(arrived, page.run, view.chosen, **queued)
     page.run.change(followed, page.run, view.chosen, **queued)
     shown = [picker, view.body, view.problem, view.types, view.start, view.exports]
-    view.chosen.change(show, view.chosen, shown, **queued)
+    for choice in (view.chosen, page.llama_cpp):
+        choice.change(show, [view.chosen, view.imatrix], shown, **queued)
+
+    @show_errors
+    def weighed(chosen: str, imatrix: bool, table: dict[str, Any]) -> object:
+        """The sizes anew; what was ticked stays."""
+        if not chosen:
+            return gr.skip()
+        return {**export_offer(page.workspace, chosen, imatrix)[1], "chosen": table["chosen"]}
+
+    view.imatrix.change(weighed, [view.chosen, view.imatrix, view.types], view.types, **queued)
 
 
 def _connect_start(page: Page, view: _View) -> None:
     @show_errors
-    def start(chosen: str, table: dict[str, Any], also: list[str]) -> str:
+    def start(
+        chosen: str, table: dict[str, Any], also: list[str], imatrix: bool, measure: bool
+    ) -> str:
         types = [str(name) for name in table.get("chosen", [])]
-        start_export(page.workspace, chosen, types, also=also)
+        start_export(page.workspace, chosen, types, also=also, measure=measure, imatrix=imatrix)
         gr.Info("The export has begun; it goes on when this window is closed.")
         return ""
 
@@ -130,8 +148,9 @@ def _connect_start(page: Page, view: _View) -> None:
         """The list looks at once when its value is set anew."""
         return chosen, gr.Button(interactive=True)
 
+    wanted = [view.chosen, view.types, view.also, view.imatrix, view.measure]
     began = view.start.click(lambda: gr.Button(interactive=False), None, view.start, **_QUIET).then(
-        start, [view.chosen, view.types, view.also], view.exports, **_PRESSED
+        start, wanted, view.exports, **_PRESSED
     )
     for ended in (began.success, began.failure):
         ended(settle, view.chosen, [view.exports, view.start], **_QUIET)
@@ -151,9 +170,8 @@ def _connect_list(page: Page, view: _View) -> None:
         return ""
 
     @show_errors
-    def talk(event: gr.EventData) -> tuple[object, ...]:
-        file = exported_file(page.workspace, str(event.job), str(event.type))
-        return view.chat.opened(str(event.job), file)
+    def talk(event: gr.EventData) -> list[object]:
+        return view.chat.opened(page, f"{event.job}/{event.type}")
 
     view.exports.cancel(cancel, None, None, **_PRESSED)
     view.exports.remove(remove, None, view.exports, **_PRESSED).then(
@@ -161,5 +179,5 @@ def _connect_list(page: Page, view: _View) -> None:
     )
     view.exports.talk(talk, None, view.chat.opened_parts, **_PRESSED).then(
         None, None, None, js=_GO_TO_CHAT
-    )
+    ).then(view.chat.gpu_told, None, view.chat.llama.controls["gpu_layers"], **_QUIET)
     view.chosen.change(view.chat.closed, None, view.chat.opened_parts, **_QUIET)

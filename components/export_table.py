@@ -12,43 +12,77 @@ from components.page import live
 from components.wording import size
 from studio.environment.llama import LlamaBuild, llama_build_status, start_llama_build
 from studio.jobs.export import export_sizes
+from studio.jobs.imatrix import imatrix_problem
 from studio.jobs.job import find_job
 from studio.models.facts import read_facts
 from studio.models.gguf_sizes import PredictedSize
-from studio.models.gguf_types import USUAL
+from studio.models.gguf_types import NEED_IMATRIX, USUAL
+from studio.models.hardware import Hardware, look
+from studio.models.llama_cpp_folder import kept_folder, problem_with
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 
+# What the system itself leaves to a program.
+_RAM_SHARE = 0.9
 DEFAULT_TYPES = ("Q8_0",)
-COLUMNS = ("Type", "Size of the file", "Bits per weight", "What it is good for")
+OWN_LLAMA_CPP = "Your llama.cpp folder converts this family: the sizes are about right."
+COLUMNS = (
+    *("Type", "Size of the file", "Bits per weight", "Memory to run it", "Fits this machine"),
+    "What it is good for",
+)
 
 
 def build_types() -> gr.HTML:
-    """The table; its value is {"rows", "chosen"}, where the page keeps `chosen` up to date."""
-    return live("export_types", "export-types", {"rows": [], "chosen": []}, columns=list(COLUMNS))
+    """The table; its value is that of `types_value`, where the page keeps `chosen` up to date."""
+    return live("export_types", "export-types", types_value([]), columns=list(COLUMNS))
 
 
-def types_value(sizes: list[PredictedSize]) -> dict[str, Any]:
-    """The table's value for the predicted sizes of a model."""
+def types_value(sizes: list[PredictedSize], note: str = "") -> dict[str, Any]:
+    """The table's value for the predicted sizes of a model; `note` stands under the table."""
+    hardware = look()
     rows = [
         {
             "type": item.type,
             "bytes": item.size_bytes,
             "size": size(item.size_bytes),
             "bits": f"{item.bits_per_weight:.2f}",
+            "memory": size(item.memory_bytes),
+            "fits": fits_words(item.memory_bytes, hardware),
             "advice": item.advice,
             "usual": item.type in USUAL,
         }
         for item in sizes
     ]
-    return {"rows": rows, "chosen": list(DEFAULT_TYPES) if rows else []}
+    return {"rows": rows, "chosen": list(DEFAULT_TYPES) if rows else [], "note": note}
 
 
-def export_offer(workspace: Workspace, run_id: str) -> tuple[str, dict[str, Any]]:
+def fits_words(memory_bytes: int, hardware: Hardware) -> str:
+    """Whether llama.cpp can run a file that takes so much memory here."""
+    if hardware.gpu and memory_bytes <= hardware.gpu.free_bytes:
+        return "Yes, on the GPU"
+    if memory_bytes <= hardware.ram_total_bytes - hardware.ram_used_bytes:
+        return "Yes"
+    if memory_bytes <= hardware.ram_total_bytes * _RAM_SHARE:
+        return "If other programs are closed"
+    return "No"
+
+
+def export_offer(
+    workspace: Workspace, run_id: str, imatrix: bool = False
+) -> tuple[str, dict[str, Any]]:
     """Why the run's model cannot be exported ("" where it can), and the table's value."""
     config = find_job(workspace, run_id, "train").config()
-    problem = read_facts(ModelRef.parse(config["model"]).folder()).export_problem
-    return problem, types_value([] if problem else export_sizes(workspace, run_id))
+    facts = read_facts(ModelRef.parse(config["model"]).folder())
+    problem = problem_with(facts, kept_folder(workspace))
+    if problem:
+        return problem, types_value([])
+    sizes = export_sizes(workspace, run_id, imatrix=imatrix)
+    notes = [OWN_LLAMA_CPP] if facts.export_problem else []
+    missing = imatrix_problem()
+    if missing:
+        sizes = [item for item in sizes if item.type not in NEED_IMATRIX]
+        notes.append(f"Types that need an importance matrix are left out: {missing}.")
+    return "", types_value(sizes, " ".join(notes))
 
 
 def build_llama_status() -> gr.HTML:

@@ -14,11 +14,24 @@ from components.handlers import answer_errors
 from components.page import live
 from components.wording import STATES, duration, size, when
 from studio.errors import JobError
-from studio.events import Event, read_events
 from studio.jobs.job import ACTIVE
 from studio.paths import Workspace
-from studio.results.exports import Export, ExportCheck, ExportFile, find_export, list_exports
+from studio.results.exports import (
+    Export,
+    ExportCheck,
+    ExportFile,
+    Status,
+    find_export,
+    list_exports,
+)
+from studio.results.measured_html import measured_html
+from studio.results.report_card import STATUS_WORDS, card_path
 
+_VERDICTS: dict[Status, str] = {
+    "passed": "✓ checks passed",
+    "warned": "! passed, worth a look",
+    "failed": "✕ a check failed",
+}
 _served: set[Path] = set()
 _serving = threading.Lock()
 
@@ -38,7 +51,7 @@ def export_words(export: Export) -> dict[str, Any]:
     """One export as plain words and numbers."""
     word, shape = STATES[export.state]
     active = export.state in ACTIVE
-    left = seconds_left(read_events(export.job.events_path), export) if active else None
+    left = export.seconds_left if active else None
     return {
         "id": export.job.id,
         "title": f"{', '.join((*export.types, *export.also))} · {when(export.job.created_at)}",
@@ -46,24 +59,15 @@ def export_words(export: Export) -> dict[str, Any]:
         "word": word,
         "shape": shape,
         "active": active,
-        "phase": export.phase.capitalize(),
+        "phase": export.doing[0].upper() + export.doing[1:],
         "share": export.done / export.total if export.total else 0,
         "left": f"about {duration(left)} left in this step" if left is not None else "",
         "problem": export.problem,
         "fix": export.fix,
         "files": [_file_words(export, file) for file in export.files],
         "checks": [check_words(check) for check in export.checks],
+        "measured": measured_html(export),
     }
-
-
-def seconds_left(events: list[Event], export: Export) -> float | None:
-    """Time left in the current step at its speed so far; None before it can be told."""
-    steps = [e for e in events if e["event"] == "progress" and e["phase"] == export.phase]
-    if len(steps) < 2 or steps[-1]["done"] <= steps[0]["done"]:
-        return None
-    first, last = steps[0], steps[-1]
-    per_unit = (last["time"] - first["time"]) / (last["done"] - first["done"])
-    return float((last["total"] - last["done"]) * per_unit)
 
 
 def _file_words(export: Export, file: ExportFile) -> dict[str, Any]:
@@ -75,8 +79,10 @@ def _file_words(export: Export, file: ExportFile) -> dict[str, Any]:
         "sha256": file.sha256,
         "path": str(file.path),
         "link": "" if file.path.is_dir() else _served_link(file.path),
-        "talks": file.talks,
-        "passed": file.passed,
+        "talks": file.talks or export.base_of(file) is not None,
+        "status": file.status,
+        "verdict": _VERDICTS[file.status],
+        "card": _served_link(card) if (card := card_path(file.path, "html")).is_file() else "",
         "job": export.job.id,
     }
 
@@ -100,7 +106,8 @@ def check_words(check: ExportCheck) -> dict[str, Any]:
     return {
         "name": check.name,
         "type": check.type or "all files",
-        "passed": check.passed,
+        "status": check.status,
+        "word": STATUS_WORDS[check.status],
         "numbers": numbers,
         "note": check.note,
     }
@@ -117,3 +124,21 @@ def exported_file(workspace: Workspace, job_id: str, file_type: str) -> ExportFi
         "Export it again, or choose another file.",
         "export_file_missing",
     )
+
+
+def exported_pair(
+    workspace: Workspace, job_id: str, file_type: str
+) -> tuple[ExportFile, ExportFile | None]:
+    """The file of this type to chat with; an adapter's base with it.
+
+    Raises: JobError when one of them is not there.
+    """
+    file = exported_file(workspace, job_id, file_type)
+    base = find_export(workspace, job_id).base_of(file)
+    if base is None and not file.talks:
+        raise JobError(
+            f"The base of '{file.path.name}' is not there any more.",
+            "Export the adapter again: its base is written with it.",
+            "export_file_missing",
+        )
+    return file, base

@@ -20,8 +20,9 @@ class Page:
     these three survive a reload through the address. `recipe` is a number that rises when the
     dataset's reading is changed, `max_length` the cut in tokens that Train is set to, `duplicate`
     what Train shall take its settings from: {"run", "at"}, and "start" where the new run goes on
-    from an adapter; `at` is a time, so that asking twice is heard twice. `tabs` is for going
-    somewhere: return `page.go_to("runs")` for it.
+    from an adapter; `at` is a time, so that asking twice is heard twice. `llama_cpp` changes when
+    another llama.cpp folder is kept; the workspace knows which. `tabs` is for going somewhere:
+    return `page.go_to("runs")` for it.
 
     Gradio tells a State's listeners only of changes that came through the queue: an event that
     sets one of these must not have queue=False.
@@ -35,6 +36,7 @@ class Page:
     recipe: gr.State
     max_length: gr.State
     duplicate: gr.State
+    llama_cpp: gr.State
 
     @staticmethod
     def go_to(tab: str) -> object:

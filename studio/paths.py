@@ -2,6 +2,7 @@
 
 datasets/   brought files and their recipes
 jobs/       one folder a job (see `studio.jobs`)
+trash/      deleted runs, until they are restored or removed for good
 cache/      what can be made again: rows as Arrow, downloaded facts
 """
 
@@ -64,6 +65,11 @@ class Workspace:
     @property
     def jobs_dir(self) -> Path:
         return self.root / "jobs"
+
+    @property
+    def trash_dir(self) -> Path:
+        """Made with the first deleted run."""
+        return self.root / "trash"
 
     @property
     def cache_dir(self) -> Path:

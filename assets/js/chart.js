@@ -106,6 +106,16 @@ function showProgress(reply) {
   plot.setAttribute("aria-label", reply.aloud);
 }
 
+function showReading(reading) {
+  const box = part("reading");
+  box.hidden = !reading;
+  if (!reading) return;
+  box.dataset.verdict = reading.verdict;
+  [`${reading.title}.`, reading.words, reading.advice].forEach((text, k) => {
+    if (box.children[k].textContent !== text) box.children[k].textContent = text;
+  });
+}
+
 function take(reply) {
   if (reply.job !== job) return; // another run was chosen while this answer was under way
   if (reply.spec) {
@@ -121,6 +131,7 @@ function take(reply) {
   active = reply.active;
   showMetrics(reply.metrics);
   showProgress(reply);
+  showReading(reply.reading);
   if (reply.signature !== signature) {
     const first = signature === "";
     signature = reply.signature;

@@ -11,17 +11,21 @@ const make = (tag, className, text) => {
   return node;
 };
 
-const head = make("div", `pane-head pane-${props.kind}`);
+// Kind and word of who answers: the pane's own, or what its value says.
+const kindOf = () => props.value.kind || props.kind;
+const wordOf = () => props.value.word || props.word;
+
+const head = make("div");
 const title = make("h2");
 const square = make("i");
 square.setAttribute("aria-hidden", "true");
-title.append(square, props.word);
+const word = make("span");
+title.append(square, word);
 const model = make("span", "pane-model");
 const note = make("span", "pane-note");
 head.append(title, model, note);
 const log = make("div", "pane-log");
 log.setAttribute("role", "log");
-log.setAttribute("aria-label", `Conversation with: ${props.word}`);
 log.tabIndex = 0;
 element.replaceChildren(head, log);
 
@@ -43,9 +47,18 @@ function copyButton(source) {
   return button;
 }
 
-function turnNode(role, content) {
+// `mark`, {by, kind}, tells who said it where one conversation has several speakers.
+function turnNode(role, content, mark) {
   const turn = make("div", `turn turn-${role}`);
-  turn.append(make("span", "s-visually-hidden", role === "user" ? "You:" : `${props.word}:`));
+  if (mark && mark.by) {
+    const by = make("span", `turn-by pane-${mark.kind}`);
+    const shape = make("i");
+    shape.setAttribute("aria-hidden", "true");
+    by.append(shape, mark.by);
+    turn.append(by);
+  } else {
+    turn.append(make("span", "s-visually-hidden", role === "user" ? "You:" : `${wordOf()}:`));
+  }
   const words = make("div", "turn-text", content);
   turn.append(words);
   if (role === "assistant") turn.append(copyButton(words));
@@ -60,15 +73,18 @@ function scrollDown(always) {
 
 function draw() {
   const value = props.value;
+  head.className = `pane-head pane-${kindOf()}`;
+  word.textContent = wordOf();
+  log.setAttribute("aria-label", `Conversation with: ${wordOf()}`);
   model.textContent = value.model;
   note.textContent = value.note;
   log.replaceChildren();
   growing = null;
-  for (const turn of value.turns) turnNode(turn.role, turn.content);
+  for (const turn of value.turns) turnNode(turn.role, turn.content, turn);
   if (value.turns.length === 0) log.append(make("p", "pane-empty", props.empty));
   const last = value.turns[value.turns.length - 1];
   if (!value.token && last && last.role === "assistant" && last.content === "") {
-    log.lastElementChild.firstElementChild.after(make("em", "s-note", "(an empty answer)"));
+    log.lastElementChild.querySelector(".turn-text").before(make("em", "s-note", "(an empty answer)"));
   }
   scrollDown(true);
   log.setAttribute("aria-busy", String(Boolean(value.token)));
@@ -93,7 +109,7 @@ async function follow(mine) {
       begun = true;
       note.textContent = reply.note;
       if (reply.text) {
-        growing = growing || turnNode("assistant", "");
+        growing = growing || turnNode("assistant", "", props.value.mark);
         growing.append(reply.text);
         nChars += [...reply.text].length;
         scrollDown(false);

@@ -1,4 +1,4 @@
-// Small tools of the scripts that draw the Data tab: elements, and events between the parts.
+// Small tools of the scripts that draw parts of the page: elements, and events between the parts.
 // In scope: element, props, trigger, watch, server.
 const make = (tag, className, text) => {
   const node = document.createElement(tag);
@@ -11,6 +11,29 @@ const button = (label, action, className = "s-button") => {
   node.type = "button";
   node.addEventListener("click", action);
   return node;
+};
+const badgeOf = ({ state, shape, word }) => {
+  const badge = make("span", `state state-${state}`);
+  const sign = make("i", "", shape);
+  sign.setAttribute("aria-hidden", "true");
+  badge.append(sign, word);
+  return badge;
+};
+// Each of `lines` is a row of the body; the titles may be repeated by a cell's data-label.
+const tableOf = (className, caption, titles, lines) => {
+  const table = make("table", className);
+  const head = make("tr");
+  for (const title of titles) {
+    const cell = make("th", "", title);
+    cell.scope = "col";
+    head.append(cell);
+  }
+  const top = make("thead");
+  top.append(head);
+  const body = make("tbody");
+  body.append(...lines);
+  table.append(make("caption", "s-visually-hidden", caption), top, body);
+  return table;
 };
 const count = (n) => n.toLocaleString("en-US");
 

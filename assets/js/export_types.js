@@ -51,7 +51,7 @@ function bodyRow(row) {
   label.append(box, row.type);
   first.append(label);
   line.append(first, make("td", "num", row.size), make("td", "num", row.bits));
-  line.append(make("td", "", row.advice));
+  line.append(make("td", "num", row.memory), make("td", "", row.fits), make("td", "", row.advice));
   props.columns.forEach((title, i) => (line.children[i].dataset.label = title));
   return line;
 }
@@ -85,7 +85,9 @@ function draw() {
       const rest = props.value.rows.filter((row) => !row.usual).length;
       more.textContent = all ? "Show the usual types alone" : `Show ${rest} more types`;
       more.setAttribute("aria-expanded", String(all));
-      element.append(table, more, sum);
+      element.append(table, more);
+      if (props.value.note) element.append(make("p", "s-note", props.value.note));
+      element.append(sum);
     }
   }
   showSum();

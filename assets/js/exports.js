@@ -1,7 +1,9 @@
 // The exports of one run: progress with a way to stop, files, and the report card. Words come from
 // Python (components/exports_list.py); the script asks each second while one is under way.
 
+const TONES = { passed: "good", warned: "look", failed: "bad" };
 const ACTIVE_MS = 1000;
+const FEW_CHECKS = 12;
 const IDLE_MS = 5000;
 let exports = null;
 let asking = false;
@@ -89,8 +91,7 @@ function progressOf(item) {
 function fileOf(file) {
   const part = make("li", "export-file");
   const first = make("div", "export-file-line");
-  const verdict = make("span", `s-tag ${file.passed ? "good" : "bad"}`);
-  verdict.textContent = file.passed ? "✓ checks passed" : "✕ a check failed";
+  const verdict = make("span", `s-tag ${TONES[file.status]}`, file.verdict);
   first.append(make("b", "s-mono", file.type), make("span", "num", file.size));
   first.append(make("span", "num", `${file.bits} bits per weight`), verdict);
   const link = make("a", "chart-button", "Download");
@@ -106,6 +107,13 @@ function fileOf(file) {
   if (file.talks) actions.append(talk);
   // A folder has no download: it is used from its path.
   if (file.link) actions.append(link);
+  if (file.card) {
+    const card = make("a", "chart-button", "Report card");
+    card.href = file.card;
+    card.download = `${file.name}.card.html`;
+    card.setAttribute("aria-label", `Download the report card of ${file.name}`);
+    actions.append(card);
+  }
   first.append(actions);
   part.append(first);
   for (const [name, text] of [
@@ -120,10 +128,29 @@ function fileOf(file) {
 }
 
 function checkOf(check) {
-  const part = make("li", `export-check ${check.passed ? "good" : "bad"}`);
-  part.append(make("b", "", check.passed ? "✓ passed" : "✕ failed"));
+  const part = make("li", `export-check ${TONES[check.status]}`);
+  part.append(make("b", "", check.word));
   part.append(make("span", "", `${check.name} · ${check.type}`));
   part.append(make("span", "num", check.numbers), make("span", "s-note", check.note));
+  return part;
+}
+
+// What a person opened or closed; without it, a card is open while something in it wants a look.
+const opened = {};
+
+function checksOf(item) {
+  const part = make("details", "export-card");
+  const worst = item.checks.find((check) => check.status !== "passed");
+  part.open = opened[item.id] ?? (Boolean(worst) || item.checks.length <= FEW_CHECKS);
+  const n = item.checks.length;
+  const passed = item.checks.filter((check) => check.status !== "failed").length;
+  const summary = make("summary", "", `Report card: ${passed} of ${n} checks passed`);
+  summary.addEventListener("click", () => (opened[item.id] = !part.open));
+  part.append(summary);
+  const card = make("ul", "export-checks");
+  card.setAttribute("aria-label", "Report card");
+  card.append(...item.checks.map(checkOf));
+  part.append(card);
   return part;
 }
 
@@ -149,12 +176,13 @@ function exportOf(item) {
     files.append(...item.files.map(fileOf));
     part.append(files);
   }
-  if (item.checks.length) {
-    const card = make("ul", "export-checks");
-    card.setAttribute("aria-label", "Report card");
-    card.append(...item.checks.map(checkOf));
-    part.append(make("h4", "", "Report card"), card);
+  if (item.measured) {
+    const measured = make("div");
+    // Markup of studio/results/measured_html.py, which escapes what it did not write itself.
+    measured.innerHTML = item.measured;
+    part.append(make("h4", "", "Measured on held-out rows"), measured);
   }
+  if (item.checks.length) part.append(checksOf(item));
   return part;
 }
 

@@ -4,14 +4,22 @@
 const EVERY_MS = 3000;
 let rows = null;
 let asking = false;
+let again = false;
 let shownRows = "";
 
-const make = (tag, className, text) => {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-};
+const bar = make("div", "run-search");
+const words = make("input");
+words.type = "search";
+words.id = "run-search";
+words.placeholder = "Search name, model, data, tags, notes";
+words.setAttribute("aria-label", "Search the runs");
+const archived = make("input");
+archived.type = "checkbox";
+archived.id = "run-archived";
+const archivedLabel = make("label", "s-check");
+archivedLabel.append(archived, "Archived, too");
+bar.append(words, archivedLabel);
+const place = make("div");
 
 function pick(id) {
   trigger("pick", { run: id });
@@ -20,20 +28,16 @@ function pick(id) {
 function nameCell(row, chosen) {
   const cell = make("th");
   cell.scope = "row";
-  const button = make("button", "run-pick", row.cells[0]);
-  button.type = "button";
-  if (chosen) button.setAttribute("aria-current", "true");
-  cell.append(button);
+  const name = button(row.cells[0], () => {}, "run-pick"); // a click anywhere in the row picks it
+  if (row.notes) name.title = row.notes;
+  if (chosen) name.setAttribute("aria-current", "true");
+  cell.append(name, ...row.tags.map((tag) => make("span", "run-tag", tag)));
   return cell;
 }
 
 function stateCell(row) {
   const cell = make("td");
-  const badge = make("span", `state state-${row.state}`);
-  const shape = make("i", "", row.shape);
-  shape.setAttribute("aria-hidden", "true");
-  badge.append(shape, row.word);
-  cell.append(badge);
+  cell.append(badgeOf(row));
   return cell;
 }
 
@@ -56,38 +60,34 @@ function draw() {
   const focused = element.contains(document.activeElement)
     ? document.activeElement.closest("tr")?.dataset.run
     : null;
-  const table = make("table", "run-table");
-  const caption = make("caption", "s-visually-hidden", "All runs, newest first");
-  const head = make("thead");
-  const titles = make("tr");
-  for (const title of props.columns) {
-    const cell = make("th", "", title);
-    cell.scope = "col";
-    titles.append(cell);
-  }
-  head.append(titles);
-  const body = make("tbody");
-  body.append(...rows.map(bodyRow));
-  table.append(caption, head, body);
-  element.replaceChildren(table);
+  const found = rows.filter((row) => !row.left_out);
+  const caption = "All runs, newest first";
+  const table = tableOf("run-table", caption, props.columns, found.map(bodyRow));
+  const none = make("p", "s-note", "No run holds all of these words.");
+  place.replaceChildren(found.length || !rows.length ? table : none);
+  bar.hidden = !rows.length;
+  if (!bar.isConnected) element.replaceChildren(bar, place);
   if (focused) element.querySelector(`tr[data-run="${focused}"] button`)?.focus();
 }
 
 async function ask() {
+  again = asking;
   if (asking || document.hidden || !element.isConnected) return;
   if (element.offsetParent === null) return;
   asking = true;
   try {
-    const reply = await server.runs({});
+    const asked = { words: words.value, archived: archived.checked };
+    const reply = await server.runs(asked);
     if (!reply.error) rows = reply.rows;
   } catch (error) {
     // The header says that the studio does not answer; the table keeps what it knows.
   } finally {
     asking = false;
   }
+  if (again) return ask(); // it was asked for something else meanwhile
   draw();
   if (rows === null || rows.some((row) => row.id === props.value)) return;
-  const offered = rows.find((row) => row.active) || rows[0];
+  const offered = rows.find((row) => row.active) || rows.find((row) => !row.left_out) || rows[0];
   if (offered || props.value) trigger("arrive", { run: offered ? offered.id : "" });
 }
 
@@ -97,6 +97,12 @@ element.addEventListener("click", (event) => {
   pick(line.dataset.run);
   window.scrollTo({ top: 0, behavior: "smooth" });
 });
+let typing;
+words.addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(ask, 250);
+});
+archived.addEventListener("change", ask);
 watch("value", () => {
   draw();
   ask();

@@ -4,40 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from components.wording import model_name, state_html, text, when
-from studio.data.recipe import DatasetRecipe
 from studio.events import Event
 from studio.jobs.job import Job, log_tail
 from studio.results.record import record_lines
 from studio.results.runs import RunSummary
-from studio.settings import knobs
-from studio.training.adapter import AdapterSettings
-from studio.training.config import RunConfig, TrainSettings
-from studio.training.methods import METHODS, PAIRS, GrpoSettings, PreferenceSettings
+from studio.results.setting_words import SECTIONS, has_section, labels_of, plain
+from studio.training.methods import METHODS
 
 _LOST_LINES = 8
 # What a run has settled by itself.
 _NOTES = ("memory_halved", "memory_recomputes", "stopped_early", "bf16_inexact")
-_SECTIONS: tuple[tuple[str, type, str], ...] = (
-    ("", RunConfig, "Model and method"),
-    ("dataset", DatasetRecipe, "Data"),
-    ("adapter", AdapterSettings, "Adapter"),
-    ("training", TrainSettings, "Training"),
-    ("preference", PreferenceSettings, "Preferences"),
-    ("grpo", GrpoSettings, "Rewards"),
-)
-# Sections that only some methods have.
-_METHODS_OF = {"preference": (*PAIRS, "kto"), "grpo": ("grpo",)}
-_PLAIN_LABELS = {
-    "name": "Name",
-    "model": "Base model",
-    "files": "Files",
-    "sha256": "Checksums (SHA-256)",
-    "mapping": "Columns",
-    "target_modules": "Target layers",
-    "start_adapter": "Goes on from",
-    "modules_to_save": "Whole modules",
-    "rewards": "Rewards",
-}
 
 
 def head_html(run: RunSummary, parent: str = "") -> str:
@@ -99,8 +75,8 @@ def settings_html(config: dict[str, Any]) -> str:
     method = config.get("method", "")
     return "".join(
         _section(title, cls, config.get(key, {}) if key else config)
-        for key, cls, title in _SECTIONS
-        if method in _METHODS_OF.get(key, (method,))
+        for key, cls, title in SECTIONS
+        if has_section(method, key)
     )
 
 
@@ -114,23 +90,11 @@ def record_html(record: dict[str, Any]) -> str:
 
 
 def _section(title: str, cls: type, values: dict[str, Any]) -> str:
-    labels = {**_PLAIN_LABELS, **{knob.name: knob.label for knob in knobs(cls)}}
+    labels = labels_of(cls)
     rows = "".join(
         f"<div><dt>{text(labels[name])} <code>{text(name)}</code></dt>"
-        f"<dd>{text(_plain(value))}</dd></div>"
+        f"<dd>{text(plain(value))}</dd></div>"
         for name, value in values.items()
         if name in labels
     )
     return f'<h3 class="run-settings-title">{text(title)}</h3><dl class="run-settings">{rows}</dl>'
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(_plain(item) for item in value) or "–"
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {item}" for key, item in value.items()) or "–"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value) if value != "" else "–"

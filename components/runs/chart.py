@@ -22,6 +22,9 @@ _TEMPLATE = """
   <div class="run-progress" data-part="progress" role="progressbar"
        aria-label="Progress of this run" aria-valuemin="0" aria-valuemax="100"><span></span></div>
   <p class="run-phase" data-part="phase" aria-live="polite"></p>
+  <p class="run-reading" data-part="reading" aria-label="What the curves say" hidden>
+    <b></b> <span></span> <em></em>
+  </p>
   <div class="chart-card">
     <div class="chart-bar">
       <ul class="chart-legend" aria-label="Legend">

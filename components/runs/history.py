@@ -14,7 +14,7 @@ from studio.errors import JobError
 from studio.jobs.job import ACTIVE, find_job, log_tail
 from studio.jobs.queue import queue_of
 from studio.paths import Workspace
-from studio.results.runs import RunSummary, list_runs
+from studio.results.runs import RunSummary, list_runs, search_runs
 
 COLUMNS = (
     "Run",
@@ -37,11 +37,26 @@ def build_history(workspace: Workspace) -> gr.HTML:
     """
 
     @answer_errors
-    def runs(_: Any = None) -> dict[str, Any]:
+    def runs(asked: Any = None) -> dict[str, Any]:
+        """Every run, and whether the search, {words, archived}, leaves it out."""
+        asked = asked or {}
         places = {job.id: place for place, job in enumerate(queue_of(workspace), start=1)}
-        return {"rows": [history_row(run, places.get(run.id)) for run in list_runs(workspace)]}
+        known = list_runs(workspace)
+        found = search_runs(
+            known, str(asked.get("words", "")), archived=bool(asked.get("archived"))
+        )
+        left_out = {run.id for run in known} - {run.id for run in found}
+        rows = [history_row(run, places.get(run.id)) for run in known]
+        return {"rows": [{**row, "left_out": row["id"] in left_out} for row in rows]}
 
-    return live("run_history", "run-history", "", columns=list(COLUMNS), server_functions=[runs])
+    return live(
+        "run_history",
+        "run-history",
+        "",
+        ("elements",),
+        columns=list(COLUMNS),
+        server_functions=[runs],
+    )
 
 
 def history_row(run: RunSummary, place: int | None = None) -> dict[str, Any]:
@@ -62,6 +77,8 @@ def history_row(run: RunSummary, place: int | None = None) -> dict[str, Any]:
         "active": run.state in ACTIVE,
         "word": word,
         "shape": shape,
+        "tags": [*run.tags, *(["archived"] if run.archived else [])],
+        "notes": run.notes,
         "cells": [
             run.name,
             word,

@@ -16,10 +16,11 @@ from studio.events import Event, EventReader
 from studio.jobs.job import ACTIVE, ENDED, Job, State, find_job, list_jobs, state_of
 from studio.jobs.queue import queue_of
 from studio.paths import Workspace
-from studio.results.runs import RunSummary, summarize
+from studio.results.runs import RunSummary, standing_of, summarize
 from studio.training.curves import MAX_POINTS, CurveFollower, CurveUpdate
 from studio.training.figures import Figure, figures_of
 from studio.training.methods import Reward
+from studio.training.reading_curves import Reading, read_curves
 from studio.training.rewards import rule_names
 
 _KEPT_RUNS = 8
@@ -73,6 +74,7 @@ class _Followed:
         self.reader = EventReader(job.events_path)
         self.remarks = Remarks()
         self.lock = threading.Lock()
+        self._read: tuple[object, Reading | None] = (None, None)
 
     def look(self, since: int, generation: int) -> tuple[CurveUpdate, Remarks]:
         with self.lock:
@@ -82,6 +84,16 @@ class _Followed:
             for name in ("loss_smoothed", *own):
                 self.remarks.see(name, update)
             return update, self.remarks
+
+    def reading(self, run: RunSummary, update: CurveUpdate) -> Reading | None:
+        """The verdict on the run; of a long one worked out again only with each hundredth more of
+        its points, as it reads all of them."""
+        n_points = update.since
+        seen = (n_points - n_points % (n_points // 100 or 1), update.generation, run.state)
+        with self.lock:
+            if self._read[0] != seen:
+                self._read = (seen, read_curves(self.curves.traces(), standing_of(run)))
+            return self._read[1]
 
 
 def _figures(job: Job) -> tuple[Figure, ...]:
@@ -109,7 +121,9 @@ class LiveRuns:
         since, generation = _place(request)
         followed = self._followed(job)
         update, remarks = followed.look(since, generation)
-        answer = _answer(summarize(job), update, remarks, followed)
+        run = summarize(job)
+        answer = _answer(run, update, remarks, followed)
+        answer["reading"] = _reading_words(followed.reading(run, update))
         if answer["state"] == "queued":
             answer["phase"] = waiting_words(self.workspace, job)
             # Its place decides which buttons there are.
@@ -177,6 +191,17 @@ def _answer(
     }
 
 
+def _reading_words(reading: Reading | None) -> dict[str, str] | None:
+    if reading is None:
+        return None
+    return {
+        "verdict": reading.verdict,
+        "title": reading.verdict.capitalize(),
+        "words": reading.words,
+        "advice": reading.advice,
+    }
+
+
 def _nothing(job_id: str) -> dict[str, Any]:
     return {
         "job": job_id,
@@ -190,6 +215,7 @@ def _nothing(job_id: str) -> dict[str, Any]:
         "spec": chart_spec(()),
         "metrics": [],
         "progress": 0.0,
+        "reading": None,
         "phase": "This run is no longer in the workspace.",
         "aloud": "No run",
     }

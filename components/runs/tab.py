@@ -22,10 +22,14 @@ from components.runs.card import (
 from components.runs.chart import build_chart
 from components.runs.history import build_history, build_log
 from components.runs.live import LiveRuns
+from components.runs.notes import build_notes, connect_notes
 from components.runs.repeat import build_repeat
+from components.runs.sweeps import build_sweeps
+from components.runs.trash import build_trash, trash_choices
 from components.wording import size, text
 from studio.errors import JobError
-from studio.jobs.job import Job, delete_job, find_job, list_jobs
+from studio.jobs.job import Job, find_job, list_jobs
+from studio.jobs.trash import delete_run, size_of_folder
 from studio.results.record import read_record
 from studio.results.runs import RunSummary, summarize
 
@@ -74,7 +78,7 @@ def build_runs(page: Page) -> None:
         with gr.Column(visible=False, elem_classes="s-card", elem_id="run-confirm") as confirm:
             question = static()
             with gr.Row(elem_classes="run-actions"):
-                sure = gr.Button("Delete for good", variant="stop", elem_id="run-delete-sure")
+                sure = gr.Button("Yes, delete it", variant="stop", elem_id="run-delete-sure")
                 keep = gr.Button("Keep it", elem_id="run-delete-keep")
         remarks = static(elem_id="run-remarks", visible=False)
         chart = build_chart(live)
@@ -83,16 +87,20 @@ def build_runs(page: Page) -> None:
         with gr.Accordion("All settings of this run", open=False, elem_id="run-settings-fold"):
             settings = static(elem_id="run-settings")
         build_repeat(page)
+        notes = build_notes()
     with gr.Column(elem_classes="s-card"):
         heading("All runs", "Pick one to see it above")
         history = build_history(page.workspace)
+        trash = build_trash(page)
+    build_sweeps(page)
     view = _View(
         empty, body, head, actions, confirm, question, remarks, chart, log, settings, history
     )
     show = _shower(page, view, live)
     _follow(page, view, show)
     connect_actions(page, actions, show, view.parts)
-    _connect_delete(page, view, sure, keep)
+    connect_notes(page, notes, show, view.parts)
+    _connect_delete(page, view, sure, keep, trash)
 
 
 def _shower(page: Page, view: _View, live: LiveRuns) -> Any:
@@ -156,23 +164,30 @@ def _follow(page: Page, view: _View, show: Any) -> None:
     view.chart.state(show, page.run, view.parts, **_QUIET)
 
 
-def _connect_delete(page: Page, view: _View, sure: gr.Button, keep: gr.Button) -> None:
+def _connect_delete(
+    page: Page, view: _View, sure: gr.Button, keep: gr.Button, trash: gr.Dropdown
+) -> None:
     @show_errors
     def ask(run_id: str) -> tuple[object, str]:
         job = find_job(page.workspace, run_id, "train")
-        n_bytes = sum(path.stat().st_size for path in job.folder.rglob("*") if path.is_file())
+        n_bytes = size_of_folder(job.folder)
         return gr.Column(visible=True), (
             f"<p><strong>Delete the run {text(job.name)}?</strong> Its adapter, checkpoints, log "
-            f"and curves ({size(n_bytes)}) are gone then. Exported files stay.</p>"
+            f"and curves ({size(n_bytes)}) go to Deleted runs, below, until you remove them there "
+            "for good. Exported files stay.</p>"
         )
 
     @show_errors
     def delete(run_id: str) -> str:
         job = find_job(page.workspace, run_id, "train")
-        delete_job(job)
-        gr.Info(f"The run {job.name} is deleted.")
+        delete_run(page.workspace, job)
+        gr.Info(f"The run {job.name} is among the deleted ones.")
         return ""
+
+    def refresh() -> object:
+        return gr.Dropdown(choices=trash_choices(page.workspace), value=None)
 
     view.actions.buttons["delete"].click(ask, page.run, [view.confirm, view.question], **_PRESSED)
     keep.click(lambda: gr.Column(visible=False), None, view.confirm, **_QUIET)
-    sure.click(delete, page.run, page.run, **_PRESSED)
+    deleted = sure.click(delete, page.run, page.run, **_PRESSED)
+    deleted.then(refresh, None, trash, **_QUIET)

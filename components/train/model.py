@@ -14,6 +14,7 @@ from components.page import Page, facts_list, heading, problem_html, static
 from components.wording import size
 from studio.errors import StudioError
 from studio.models.facts import ModelFacts, read_facts
+from studio.models.llama_cpp_folder import kept_folder, problem_with
 from studio.models.reference import STARTER, ModelRef
 
 _LICENCE = re.compile(r"^license:\s*[\"']?([\w .+-]+)", re.MULTILINE)
@@ -58,7 +59,7 @@ def _connect(page: Page, card: ModelCard, fetch: gr.Button) -> None:
         chooser = gr.Dropdown(choices=model_choices(page.workspace, model), value=model)
         try:
             folder = ModelRef.parse(model).folder()
-            html = facts_html(folder, read_facts(folder))
+            html = facts_html(folder, read_facts(folder), kept_folder(page.workspace))
         except StudioError as error:
             missing = error.code == "hub_unreachable"
             return chooser, _problem_html(model, error, missing), gr.Button(visible=missing)
@@ -71,12 +72,13 @@ def _connect(page: Page, card: ModelCard, fetch: gr.Button) -> None:
     quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
     card.chooser.input(choose, card.chooser, page.model, show_progress="hidden")
     outputs = [card.chooser, card.facts, fetch]
-    page.model.change(show, page.model, outputs, **quiet)
+    gr.on([page.model.change, page.llama_cpp.change], show, page.model, outputs, **quiet)
     fetch.click(download, page.model, None).success(show, page.model, outputs, **quiet)
 
 
-def facts_html(folder: Path, facts: ModelFacts) -> str:
-    """The facts, and whether the result can become a GGUF file."""
+def facts_html(folder: Path, facts: ModelFacts, llama_cpp: str = "") -> str:
+    """The facts, and whether the result can become a GGUF file; `llama_cpp` is the user's own
+    folder, which converts more families."""
     pairs = [
         ("Parameters", short_count(facts.n_parameters)),
         ("Layers", f"{facts.n_layers}"),
@@ -86,9 +88,12 @@ def facts_html(folder: Path, facts: ModelFacts) -> str:
         ("Family", facts.architecture.removesuffix("ForCausalLM")),
         ("Licence", licence(folder) or "not stated"),
     ]
-    if facts.export_problem:
+    problem = problem_with(facts, llama_cpp)
+    if problem:
         tag = '<span class="s-tag bad">no GGUF export</span> '
-        export = f"{tag}<span>{escape(facts.export_problem)}</span>"
+        export = f"{tag}<span>{escape(problem)}</span>"
+    elif facts.export_problem:
+        export = '<span class="s-tag good">exported to GGUF by your llama.cpp folder</span>'
     else:
         export = '<span class="s-tag good">can be exported to GGUF</span>'
     return f'{facts_list(pairs)}<p class="s-export-line">{export}</p>'

@@ -16,8 +16,8 @@ from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError, StudioError
 from studio.jobs.start_adapter import with_start
 from studio.models.facts import ModelFacts, read_facts
-from studio.models.hardware import look
-from studio.models.memory import activation_bytes
+from studio.models.hardware import free_bytes, look
+from studio.models.llama_cpp_folder import kept_folder, problem_with
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.settings import Problem, from_dict, to_dict
@@ -26,6 +26,7 @@ from studio.training.check import check
 from studio.training.config import RunConfig
 from studio.training.counts import n_trainable
 from studio.training.kinds import ABOUT, knobs_of
+from studio.training.memory import predict
 from studio.training.methods import PAIRS
 
 
@@ -40,6 +41,12 @@ class Plan:
     problems: tuple[Problem, ...]
     advice: tuple[Problem, ...] = ()
 
+    def ready(self) -> RunConfig:
+        """The config to start with. Raises: ConfigError for the first problem."""
+        if self.problems or self.config is None:
+            raise ConfigError(self.problems[0].message, self.problems[0].fix, "config_problem")
+        return self.config
+
 
 Configure = Callable[[DatasetRecipe, ModelFacts], RunConfig]
 
@@ -50,6 +57,7 @@ def make_plan(workspace: Workspace, dataset: str, model: str, configure: Configu
     facts, recipe, rows = None, None, (0, 0)
     try:
         facts = read_facts(ModelRef.parse(model).folder())
+        facts = replace(facts, export_problem=problem_with(facts, kept_folder(workspace)))
     except StudioError as error:
         problems.append(_as_problem("model", error))
     try:
@@ -125,16 +133,27 @@ def _numbers(config: RunConfig, facts: ModelFacts, n_rows: int) -> list[tuple[st
         *([(f"Scaling ({sign})", f"{adapter.scaling:.4g}")] if scaled else []),
         ("Effective batch", f"{training.effective_batch_size:,} {_rows(config)}"),
         ("Optimizer steps", f"{n_steps:,}" if exact else f"at least {n_steps:,}"),
-        ("Activations at this length, about", size(_activations(config, facts))),
+        *_memory(config, facts),
         ("Result", "a whole model" if adapter.trains_base else "an adapter"),
         ("GGUF export", "possible" if exportable(config, facts) else "not possible"),
     ]
 
 
-def _activations(config: RunConfig, facts: ModelFacts) -> int:
-    precision = look().resolve_precision(config.training.precision)
-    recomputes = config.training.gradient_checkpointing
-    return activation_bytes(facts, config.tokens_per_pass, precision, recomputes)
+def _memory(config: RunConfig, facts: ModelFacts) -> list[tuple[str, str]]:
+    """The peak, its parts, and whether what is free now holds it."""
+    hardware = look()
+    try:
+        found = predict(facts, config, hardware)
+    except ConfigError:  # a pattern that cannot be read: the problems say which
+        return []
+    where = "GPU memory" if hardware.gpu else "RAM"
+    free = free_bytes(hardware)
+    fits = "fits" if found.total_bytes <= free else "does not fit"
+    parts = ", ".join(f"{name} {size(value)}" for name, value in found.parts().items() if value)
+    return [
+        (f"{where} at the peak, about", f"{size(found.total_bytes)}: {fits}, {size(free)} free"),
+        ("Of that", parts),
+    ]
 
 
 def _counted(config: RunConfig, facts: ModelFacts) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """The Train tab: base model, method, adapter, training; what a start would do; one button."""
 
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -14,8 +15,9 @@ from components.train.model import build_model_card
 from components.train.plan import Plan, make_plan, plan_html, problems_html, settled
 from components.train.shown import DECIDING
 from components.train.start import connect_start
+from components.train.sweep import build_sweep, connect_sweep
 from studio.data.library import list_datasets
-from studio.errors import ConfigError, StudioError
+from studio.errors import StudioError
 from studio.jobs.job import state_of
 from studio.jobs.train import start_run
 from studio.jobs.warm import keep_warm
@@ -39,6 +41,7 @@ def build_train(page: Page) -> None:
                 start = gr.Button(
                     "Start training", variant="primary", interactive=False, elem_id="start"
                 )
+                sweep = build_sweep()
                 source = static(elem_id="settings-source")
                 defaults = gr.Button("Back to the defaults", size="sm", elem_id="defaults")
     _connect_shown(page, forms, about_kind)
@@ -48,6 +51,7 @@ def build_train(page: Page) -> None:
     _connect_plan(page, forms, [summary, problems, start])
     connect_filling(page, forms, source, defaults)
     _connect_start(page, forms, start)
+    connect_sweep(page, forms, sweep, partial(_plan, page.workspace, forms))
 
 
 def _connect_shown(page: Page, forms: TrainForms, about_kind: gr.HTML) -> None:
@@ -128,7 +132,7 @@ def _connect_plan(page: Page, forms: TrainForms, outputs: list[Any]) -> None:
         )
 
     inputs = [page.dataset, page.model, *forms.inputs]
-    triggers = [page.dataset, page.recipe, page.model, *forms.inputs]
+    triggers = [page.dataset, page.recipe, page.model, page.llama_cpp, *forms.inputs]
     gr.on(
         [control.change for control in triggers],
         update,
@@ -157,10 +161,7 @@ def _connect_start(page: Page, forms: TrainForms, start: gr.Button) -> None:
     @show_errors
     def begin(dataset: str, model: str, *values: Any) -> tuple[str, object]:
         plan = _plan(page.workspace, forms, dataset, model, values)
-        if plan.problems or plan.config is None:
-            first = plan.problems[0]
-            raise ConfigError(first.message, first.fix, "config_problem")
-        job = start_run(page.workspace, plan.config)
+        job = start_run(page.workspace, plan.ready())
         if state_of(job) == "queued":
             gr.Info(
                 f"{job.name} starts by itself when the runs before it have ended.",

@@ -8,7 +8,8 @@ from studio.data.messages import Message
 from studio.environment import wait_for_llama
 from studio.errors import ConfigError
 from studio.jobs.chat import ChatPiece, ChatSession
-from studio.jobs.chat_target import ChatTarget, resolve_target
+from studio.jobs.chat_target import ChatTarget, gguf_target, is_gguf, resolve_target
+from studio.jobs.llama_settings import AdapterUse, LlamaSettings
 from studio.jobs.sampling import Sampling
 from studio.paths import Workspace
 
@@ -18,8 +19,10 @@ def run_chat(options: argparse.Namespace, console: Console) -> int:
     workspace = Workspace.open(options.workspace)
     sampling = Sampling(**{item.name: getattr(options, item.name) for item in fields(Sampling)})
     sampling.check()
-    target = resolve_target(workspace, options.target)
-    _check_base(target, options.base)
+    use = AdapterUse(on=not options.base, scale=options.scale)
+    use.check()
+    target = _target(workspace, options)
+    _check_adapter(target, use)
     if target.kind == "gguf":
         wait_for_llama(lambda build: console.progress(build.message))
     messages = [Message("user", options.prompt)]
@@ -28,7 +31,7 @@ def run_chat(options: argparse.Namespace, console: Console) -> int:
     with ChatSession(target, workspace.cache_dir / "chat.log") as session:
         session.open(console.progress)
         piece = ChatPiece(text="", delta="", n_tokens=0, tokens_per_second=0.0)
-        for piece in session.generate(messages, sampling, tuned=not options.base):
+        for piece in session.generate(messages, sampling, use.on, use.scale):
             console.say(piece.delta, end="")
     console.say()
     console.note(f"{piece.n_tokens} tokens, {piece.tokens_per_second:g} tokens/s, {_ended(piece)}")
@@ -42,10 +45,30 @@ def run_chat(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _check_base(target: ChatTarget, base: bool) -> None:
-    if base and target.kind == "gguf":
+def _target(workspace: Workspace, options: argparse.Namespace) -> ChatTarget:
+    """What is asked. Raises: StudioError, also where an option does not go with it."""
+    settings = LlamaSettings(threads=options.threads, gpu_layers=options.gpu_layers)
+    if is_gguf(options.target):
+        return gguf_target(options.target, options.lora, settings)
+    if options.lora or settings != LlamaSettings():
         raise ConfigError(
-            f"'{target.name}' is a merged file: its base model cannot be asked through it.",
+            "--lora, --threads and --gpu-layers are for a .gguf file.",
+            "Give the path of an exported file as TARGET, or leave them out.",
+            "gguf_only",
+        )
+    return resolve_target(workspace, options.target)
+
+
+def _check_adapter(target: ChatTarget, use: AdapterUse) -> None:
+    if use.scale != AdapterUse.scale and not (target.kind == "gguf" and target.has_adapter):
+        raise ConfigError(
+            "--scale is for an adapter file on its base file.",
+            "Give the base .gguf as TARGET and the adapter with --lora, or leave --scale out.",
+            "gguf_only",
+        )
+    if not use.on and target.kind == "gguf" and not target.has_adapter:
+        raise ConfigError(
+            f"'{target.name}' is one file: there is no adapter to switch off.",
             "Leave --base out, or ask the run or the base model's folder.",
             "no_base",
         )

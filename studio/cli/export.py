@@ -7,14 +7,18 @@ from typing import Any
 
 from studio.cli.console import Console
 from studio.environment import wait_for_llama
+from studio.environment.terminal import duration
 from studio.errors import JobError, ModelError
 from studio.jobs.export import start_export
+from studio.jobs.export_outputs import BASE_GGUF
 from studio.jobs.job import ENDED, Job, find_job, last_event, list_jobs, state_of
 from studio.jobs.process import request_stop
 from studio.models.gguf_types import check_types
 from studio.models.reference import STARTER, ModelRef
 from studio.paths import Workspace
 from studio.results.exports import Export, read_export
+from studio.results.quality import advice, recommended
+from studio.results.report_card import card_path
 
 _POLL_SECONDS = 0.3
 _MB = 1e6
@@ -29,7 +33,16 @@ def run_export(options: argparse.Namespace, console: Console) -> int:
         check_types(types)
     run_id, model = _source(workspace, options.run)
     wait_for_llama(lambda build: console.progress(build.message))
-    job = start_export(workspace, run_id, types, model, also)
+    job = start_export(
+        workspace,
+        run_id,
+        types,
+        model,
+        also,
+        measure=not options.no_measure,
+        imatrix=options.imatrix,
+        llama_cpp=options.llama_cpp,
+    )
     console.note(f"export {job.id}")
     _follow(job, console)
     export = read_export(job)
@@ -59,13 +72,21 @@ def _source(workspace: Workspace, wanted: str) -> tuple[str, str]:
 def _follow(job: Job, console: Console) -> None:
     while state_of(job) not in ENDED:
         try:
-            export = read_export(job)
-            share = f", {100 * export.done // export.total} %" if export.total else ""
-            console.progress(f"{export.phase or 'starting'}{share} ...")
+            console.progress(progress_words(read_export(job)))
             time.sleep(_POLL_SECONDS)
         except KeyboardInterrupt:
             console.note("Cancelling; nothing unfinished is left behind.")
             _ask_to_stop(job)
+
+
+def progress_words(export: Export) -> str:
+    """What it does now, the share that is done of it, and the time left for the rest."""
+    parts = [export.doing]
+    if export.total:
+        parts.append(f"{100 * export.done // export.total} %")
+    if export.seconds_left is not None:
+        parts.append(f"about {duration(export.seconds_left)} left in this step")
+    return f"{', '.join(parts)} ..."
 
 
 def _ask_to_stop(job: Job) -> None:
@@ -113,7 +134,7 @@ def _say_export(export: Export, console: Console) -> None:
                 (
                     check.name,
                     check.type or "all",
-                    "passed" if check.passed else "FAILED",
+                    {"passed": "passed", "warned": "look", "failed": "FAILED"}[check.status],
                     "-" if check.value is None else f"{check.value:.3g}",
                     "-" if check.limit is None else f"{check.limit:.3g}",
                     check.note,
@@ -121,9 +142,20 @@ def _say_export(export: Export, console: Console) -> None:
                 for check in export.checks
             ],
         )
-    ready = [file for file in export.files if file.talks]
-    if ready:
-        console.say(f'\nAsk it: python launch.py chat "{ready[0].path}" --prompt "Hello"')
+    if export.measured:
+        console.say(f"\n{advice(export.measured)}")
+    if export.files:
+        console.say(f"\nReport cards: {export.files[0].path.parent}/*.card.html")
+    for words in chat_words(export)[:1]:
+        console.say(f'\nAsk it: python launch.py chat {words} --prompt "Hello"')
+
+
+def chat_words(export: Export) -> list[str]:
+    """What `chat` takes for each file that talks, by itself or on its base; tuned ones first."""
+    alone = [(file.type == BASE_GGUF, f'"{file.path}"') for file in export.files if file.talks]
+    pairs = [(file, export.base_of(file)) for file in export.files]
+    together = [(False, f'"{base.path}" --lora "{file.path}"') for file, base in pairs if base]
+    return [words for _, words in sorted([*alone, *together], key=lambda found: found[0])]
 
 
 def _result(export: Export) -> dict[str, Any]:
@@ -135,6 +167,7 @@ def _result(export: Export) -> dict[str, Any]:
                 "size_bytes": file.size_bytes,
                 "bits_per_weight": file.bits_per_weight,
                 "sha256": file.sha256,
+                "card": str(card_path(file.path, "json")),
             }
             for file in export.files
         ],
@@ -142,9 +175,12 @@ def _result(export: Export) -> dict[str, Any]:
             {
                 "name": check.name,
                 "passed": check.passed,
+                "status": check.status,
                 "value": check.value,
                 "limit": check.limit,
             }
             for check in export.checks
         ],
+        "quality": [quality.as_dict() for quality in export.qualities],
+        "recommended": best.quality.type if (best := recommended(export.measured)) else None,
     }

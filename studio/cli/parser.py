@@ -5,8 +5,10 @@ import sys
 from typing import NoReturn
 
 from studio.data.recipe import LAYOUTS
+from studio.jobs.llama_settings import AdapterUse, LlamaSettings
 from studio.jobs.sampling import Sampling
 from studio.settings import knobs
+from studio.training.sweeps import SweepSettings
 
 _USAGE_ERROR = 2
 
@@ -43,7 +45,14 @@ def build_parser() -> argparse.ArgumentParser:
     _add_prepare(add("prepare", "prepare", "split, balance and mix a dataset; write it as files"))
     _add_synthesize(add("synthesize", "synthesize", "let a model propose more rows"))
     _add_train(add("train", "train", "train an adapter"))
-    add("runs", "runs", "list the runs, newest first, and the queue")
+    _add_sweep(add("sweep", "sweep", "try several values of some settings, run after run"))
+    _add_runs(add("runs", "runs", "list the runs, newest first, and the queue"))
+    _add_compare(
+        add("compare", "compare", "say what differs between runs, and which came out best")
+    )
+    _add_note(add("note", "notes", "name, tag, describe or archive a run"))
+    _add_run(add("delete", "notes", "put a run into the trash, from which restore takes it back"))
+    _add_run(add("restore", "notes", "take a deleted run back"))
     _add_run(add("pause", "runs", "let a run hold still, its memory kept, until it is resumed"))
     _add_run(add("record", "runs", "say what a run depended on: versions, machine, hashes"))
     repeat = add("repeat", "repeat", "write a run as settings and as a plain Python script")
@@ -61,6 +70,29 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("run", metavar="RUN", help="a run's id or name")
+
+
+def _add_compare(command: argparse.ArgumentParser) -> None:
+    command.add_argument("runs", nargs="+", metavar="RUN", help="ids or names of two to eight runs")
+
+
+def _add_runs(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--search",
+        default="",
+        metavar="WORDS",
+        help="those whose name, model, data, tags or notes hold every word",
+    )
+    command.add_argument("--archived", action="store_true", help="the archived ones, too")
+    command.add_argument("--deleted", action="store_true", help="instead those in the trash")
+
+
+def _add_note(command: argparse.ArgumentParser) -> None:
+    _add_run(command)
+    command.add_argument("--name", metavar="N", help='another name; "" gives the first one back')
+    command.add_argument("--tags", metavar="A,B", help="its tags, between commas, for the search")
+    command.add_argument("--notes", metavar="TEXT", help="what is worth remembering of it")
+    command.add_argument("--archive", choices=("yes", "no"), help="whether lists leave it out")
 
 
 def _add_background(command: argparse.ArgumentParser) -> None:
@@ -152,7 +184,7 @@ def _add_synthesize(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--instruction", default="", metavar="T", help="what is asked, with {{ prompt }} in it"
     )
-    _add_sampling(command, defaults=False)
+    _add_knobs(command, Sampling, defaults=False)
     command.add_argument("--approve", default="", metavar="LIST", help="proposals of a job to add")
     command.add_argument(
         "--reject", default="", metavar="LIST", help="proposals of a job to refuse"
@@ -167,6 +199,21 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     _add_background(command)
 
 
+def _add_sweep(command: argparse.ArgumentParser) -> None:
+    command.add_argument("config", metavar="CONFIG", help="a run's settings as YAML or JSON")
+    command.add_argument(
+        "--try",
+        dest="tries",
+        action="append",
+        default=[],
+        metavar="SETTING=VALUES",
+        help="what to try: adapter.r=4,8,16 or training.learning_rate='1e-4 to 1e-2'; may be "
+        "repeated",
+    )
+    _add_knobs(command, SweepSettings)
+    _add_background(command)
+
+
 def _add_chat(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "target", metavar="TARGET", help="a run, a model folder, 'starter' or a .gguf file"
@@ -174,21 +221,43 @@ def _add_chat(command: argparse.ArgumentParser) -> None:
     command.add_argument("--prompt", required=True, metavar="TEXT")
     command.add_argument("--system", default="", metavar="TEXT", help="a system prompt before it")
     command.add_argument(
-        "--base", action="store_true", help="ask the base model: the run's adapter is switched off"
+        "--base",
+        action="store_true",
+        help="ask the base model: the adapter of the run or of --lora is switched off",
     )
-    _add_sampling(command)
+    command.add_argument(
+        "--lora", default="", metavar="FILE", help="of a base .gguf: the adapter .gguf on it"
+    )
+    scale = next(item for item in knobs(AdapterUse) if item.name == "scale")
+    command.add_argument(
+        "--scale",
+        type=float,
+        default=scale.default,
+        metavar="X",
+        help=f"with --lora, how strongly it changes the base: {scale.help} ({scale.default})",
+    )
+    _add_knobs(command, LlamaSettings)
+    _add_knobs(command, Sampling)
 
 
-def _add_sampling(command: argparse.ArgumentParser, defaults: bool = True) -> None:
+def _add_knobs(command: argparse.ArgumentParser, settings: type, defaults: bool = True) -> None:
     """An option for every knob; without `defaults` None says that it was not given."""
-    for item in knobs(Sampling):
+    for item in knobs(settings):
         usual = f" ({item.default})" if defaults else ""
+        option = "--" + item.name.replace("_", "-")
+        told = f"{item.help}{usual}".replace("%", "%%")
+        default = item.default if defaults else None
+        if isinstance(item.default, bool):
+            switch = argparse.BooleanOptionalAction
+            command.add_argument(option, action=switch, default=default, help=told)
+            continue
         command.add_argument(
-            "--" + item.name.replace("_", "-"),
+            option,
             type=type(item.default),
-            default=item.default if defaults else None,
-            metavar="N" if isinstance(item.default, int) else "X",
-            help=f"{item.help}{usual}".replace("%", "%%"),
+            default=default,
+            choices=item.choices or None,
+            metavar=None if item.choices else "N" if isinstance(item.default, int) else "X",
+            help=told,
         )
 
 
@@ -216,4 +285,21 @@ def _add_export(command: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="other outputs of a run: merged (safetensors folder), adapter (PEFT folder), "
         "adapter-gguf (a LoRA for llama.cpp, and its base file)",
+    )
+    command.add_argument(
+        "--imatrix",
+        action="store_true",
+        help="weigh what is quantized by the run's own rows (importance matrix)",
+    )
+    command.add_argument(
+        "--no-measure",
+        action="store_true",
+        help="leave out quality and answers on held-out rows; the other checks are always made",
+    )
+    command.add_argument(
+        "--llama-cpp",
+        default="",
+        metavar="FOLDER",
+        help="your own llama.cpp, whose converter writes families that the studio does not know; "
+        "else the folder kept on the Export tab",
     )

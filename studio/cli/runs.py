@@ -12,20 +12,27 @@ from studio.cli.console import Console
 from studio.jobs.job import find_job, state_of
 from studio.jobs.process import pause_run, wait_until_ended
 from studio.jobs.queue import advance_queue, queue_of, stop_run
+from studio.jobs.trash import list_deleted
 from studio.paths import Workspace
 from studio.results.record import read_record, record_lines
-from studio.results.runs import KIND, RunSummary, list_runs
+from studio.results.runs import KIND, RunSummary, list_runs, search_runs, summarize
 
 _STOP_SECONDS = 120.0
 
 
 def run_runs(options: argparse.Namespace, console: Console) -> int:
-    """List the runs of the workspace."""
+    """List the runs of the workspace, or those in its trash."""
     workspace = Workspace.open(options.workspace)
     advance_queue(workspace, wait=False)
-    runs = list_runs(workspace)
+    if options.deleted:
+        runs = [summarize(item.job) for item in list_deleted(workspace)]
+    else:
+        runs = list_runs(workspace)
+    runs = search_runs(runs, options.search, archived=options.archived or options.deleted)
     waiting = [job.id for job in queue_of(workspace)]
-    if not runs:
+    if not runs and (options.deleted or options.search or list_runs(workspace)):
+        console.say("No such runs.")
+    elif not runs:
         console.say("No runs yet. Start one: python launch.py train CONFIG")
     else:
         header = ("run", "name", "state", "created", "model", "data", "step", "loss", "best eval")

@@ -18,7 +18,9 @@ from studio.jobs.job import ENDED, Job, State, find_job, state_of
 from studio.jobs.queue import advance_queue, queue_of, stop_run
 from studio.jobs.train import resume_run, start_run
 from studio.paths import Workspace
-from studio.results.runs import KIND, RunSummary, summarize
+from studio.results.runs import KIND, RunSummary, standing_of, summarize
+from studio.training.curves import points_from_events
+from studio.training.reading_curves import read_curves
 
 INTERRUPTED = 130
 _POLL_SECONDS = 0.3
@@ -68,6 +70,8 @@ def _follow_to_end(
         )
         console.result(result(run))
         return INTERRUPTED
+    if run.step:
+        _say_reading(job, run, console)
     if run.error is not None:
         console.note(f"error [{run.error.code}]: {run.error.message}\nfix: {run.error.fix}")
         console.result(result(run))
@@ -146,6 +150,14 @@ def _show(event: Event, n_steps: int, console: Console) -> None:
         console.note("goes on")
     elif kind == "resumed":
         console.note(f"continues after step {event['step']}")
+
+
+def _say_reading(job: Job, run: RunSummary, console: Console) -> None:
+    """What the curves say of the run, and what to do next."""
+    traces = points_from_events(EventReader(job.events_path).read())
+    reading = read_curves(traces, standing_of(run))
+    if reading is not None:
+        console.note(f"{reading.verdict}: {reading.words}\nadvice: {reading.advice}")
 
 
 def _say_summary(run: RunSummary, console: Console) -> None:

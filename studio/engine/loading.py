@@ -121,6 +121,8 @@ def load_base(
         ) from error
     model.requires_grad_(False)
     compute_as_trained(model)
+    if quantization:
+        _let_go_of_file(model)
     if precision == "bf16":
         keep_linear_in_bf16(model)
     model.eval()  # type: ignore[no-untyped-call]
@@ -142,7 +144,15 @@ def keep_linear_in_bf16(model: PreTrainedModel) -> None:
             if linear and id(parameter) not in tied:
                 parameter.data = parameter.data.to(torch.bfloat16)
             elif isinstance(module, nn.Embedding) or parameter.ndim == 1:
-                parameter.data = parameter.data.float()
+                parameter.data = parameter.data.to(torch.float32, copy=True)  # off the file's map
+
+
+def _let_go_of_file(model: nn.Module) -> None:
+    """Copy what was not quantized: one tensor that still lies in the mapped file keeps all of the
+    file's pages in memory."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point() and parameter.device.type == "cpu":
+            parameter.data = parameter.data.clone()
 
 
 def load_tuned(

@@ -152,11 +152,13 @@ class ChatSession:
         messages: Sequence[Message | Mapping[str, str]],
         sampling: Sampling,
         tuned: bool = True,
+        scale: float = 1.0,
     ) -> Generation:
         """Start an answer to `messages`, the last one usually the user's; role and content of
         a mapping count.
 
-        `tuned` False switches the run's adapter off; without an adapter it says nothing.
+        `tuned` False switches the adapter off; `scale` is the strength of a GGUF adapter. Without
+        an adapter both say nothing.
         Raises: ConfigError for a knob out of bounds, JobError when the child is gone. What goes
         wrong later is raised while iterating.
         """
@@ -173,6 +175,7 @@ class ChatSession:
                 "messages": [_plain(message) for message in messages],
                 "sampling": asdict(sampling),
                 "tuned": tuned,
+                "scale": scale,
             }
         )
         return generation

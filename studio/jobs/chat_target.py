@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from studio.errors import JobError, ModelError
 from studio.jobs.job import Job, list_jobs
+from studio.jobs.llama_settings import LlamaSettings
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.training.config import read_config
@@ -18,7 +19,8 @@ class ChatTarget:
     """Plain values for the child. `model` is a folder or a .gguf file.
 
     `adapter`, `recipe` (the dataset recipe, which names the template) and `precision` come from
-    the run; "", {} and "auto" for the rest.
+    the run; "", {} and "auto" for the rest. `adapter` is a file on a .gguf base. `threads` and
+    `gpu_layers` are LlamaSettings', for a .gguf alone.
     """
 
     kind: Literal["run", "model", "gguf"]
@@ -27,6 +29,8 @@ class ChatTarget:
     adapter: str
     recipe: dict[str, Any]
     precision: str = "auto"
+    threads: int = LlamaSettings.threads
+    gpu_layers: int = LlamaSettings.gpu_layers
 
     @property
     def has_adapter(self) -> bool:
@@ -39,8 +43,8 @@ def resolve_target(workspace: Workspace, target: str) -> ChatTarget:
     Raises: StudioError when it is none of these, or a run without an adapter.
     """
     target = target.strip()
-    if target.lower().endswith(".gguf"):
-        return _gguf_target(target)
+    if is_gguf(target):
+        return gguf_target(target)
     runs = list_jobs(workspace, "train")
     exact = [job for job in runs if job.id == target]
     named = [job for job in runs if job.name == target]
@@ -60,13 +64,39 @@ def resolve_target(workspace: Workspace, target: str) -> ChatTarget:
     )
 
 
-def _gguf_target(target: str) -> ChatTarget:
-    path = Path(target).expanduser().resolve()
+def is_gguf(target: str) -> bool:
+    """Whether a person means a file for llama.cpp."""
+    return target.strip().lower().endswith(".gguf")
+
+
+def gguf_target(
+    target: str, adapter: str = "", settings: LlamaSettings | None = None
+) -> ChatTarget:
+    """A .gguf file, with a GGUF adapter that is switched on it where one is named.
+
+    Raises: ModelError when a file is missing, ConfigError for a setting out of bounds.
+    """
+    settings = settings or LlamaSettings()
+    settings.check()
+    model, on_it = _file(target), _file(adapter) if adapter else None
+    return ChatTarget(
+        kind="gguf",
+        name=(on_it or model).stem,
+        model=str(model),
+        adapter=str(on_it or ""),
+        recipe={},
+        threads=settings.threads,
+        gpu_layers=settings.gpu_layers,
+    )
+
+
+def _file(name: str) -> Path:
+    path = Path(name.strip()).expanduser().resolve()
     if not path.is_file():
         raise ModelError(
-            f"There is no file '{target}'.", "Check the path of the .gguf file.", "file_not_found"
+            f"There is no file '{name}'.", "Check the path of the .gguf file.", "file_not_found"
         )
-    return ChatTarget(kind="gguf", name=path.stem, model=str(path), adapter="", recipe={})
+    return path
 
 
 def _names_a_model(target: str) -> bool:

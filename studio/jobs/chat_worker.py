@@ -133,7 +133,7 @@ class Server:
             try:
                 messages = [Message(**message) for message in line["messages"]]
                 sampling = Sampling(**line["sampling"])
-                stream = self._model.start(messages, sampling, line["tuned"])
+                stream = self._model.start(messages, sampling, line["tuned"], line["scale"])
             except StudioError as error:
                 self._pipe.fail(error, id=line["id"])
                 continue

@@ -1,7 +1,7 @@
 """A job is a folder: written once by its creator, then only its worker appends events.
 
     job.json  config.json  events.jsonl  worker.log  worker.lock
-    start.request  pause.request  stop.request
+    start.request  pause.request  stop.request  notes.json
 
 Nothing stores a state. `state_of` reads it off the facts: the last event, the lock, the requests.
 """
@@ -22,6 +22,7 @@ from studio.errors import JobError
 from studio.events import Event, parse_line
 from studio.jobs.lock import is_held
 from studio.jobs.names import ADJECTIVES, ANIMALS
+from studio.jobs.notes import RunNotes, read_notes
 from studio.paths import Workspace, write_json, write_text
 
 State = Literal[
@@ -49,6 +50,7 @@ class Job:
     number: int = 0
     # The workspace's folder then: it may have been moved since.
     made_in: str = ""
+    notes: RunNotes = RunNotes()
 
     @property
     def events_path(self) -> Path:
@@ -151,14 +153,16 @@ def _versions() -> dict[str, str]:
 def read_job(folder: Path) -> Job:
     """The job of a folder that holds a job.json."""
     facts = json.loads((folder / "job.json").read_text("utf-8"))
+    notes = read_notes(folder)
     return Job(
         id=folder.name,
         kind=facts["kind"],
-        name=facts["name"],
+        name=notes.name or facts["name"],
         created_at=facts["created_at"],
         folder=folder,
         number=facts.get("number", 0),
         made_in=facts.get("workspace", ""),
+        notes=notes,
     )
 
 
@@ -171,7 +175,17 @@ def _job_or_none(folder: Path) -> Job | None:
 
 def list_jobs(workspace: Workspace, kind: str | None = None) -> list[Job]:
     """All jobs, newest first. A folder without job.json is not a job (a creation that died)."""
-    jobs = [_job_or_none(path.parent) for path in workspace.jobs_dir.glob("*/job.json")]
+    return _jobs_in(workspace.jobs_dir, kind)
+
+
+def list_trash(workspace: Workspace, kind: str | None = None) -> list[Job]:
+    """The deleted jobs that can be restored (see `studio.jobs.trash`), newest first."""
+    return _jobs_in(workspace.trash_dir, kind)
+
+
+def _jobs_in(folder: Path, kind: str | None) -> list[Job]:
+    paths = (path.parent for path in folder.glob("*/job.json"))
+    jobs = [_job_or_none(path) for path in paths if not path.name.startswith(".")]
     chosen = [job for job in jobs if job is not None and kind in (None, job.kind)]
     return sorted(chosen, key=lambda job: (job.number, job.created_at), reverse=True)
 

@@ -14,7 +14,7 @@ from studio.jobs.lock import hold
 from studio.jobs.process import continue_run
 from studio.jobs.queue import KIND, advance_queue, last_place, queue_lock
 from studio.jobs.space import check_space
-from studio.jobs.start_adapter import copy_start, with_start
+from studio.jobs.start_adapter import Start, copy_start, with_start
 from studio.models.facts import read_facts
 from studio.models.reference import STARTER, ModelRef
 from studio.paths import Workspace, write_text
@@ -34,24 +34,30 @@ def start_run(workspace: Workspace, config: RunConfig) -> Job:
     disk takes nothing, or not enough.
     """
     workspace.check_writable()
-    pinned, n_train_rows = _pinned(workspace, config)
-    facts = read_facts(ModelRef.parse(pinned.model).folder(download=True))
-    pinned, start = with_start(workspace, pinned, facts)
-    problems = check(pinned, facts, n_train_rows)
+    settled, start = settle(workspace, config)
+    with hold(queue_lock(workspace), wait=True):
+        place = last_place(workspace)
+        job = create_job(workspace, KIND, settled.name, to_dict(settled), place)
+        if start:
+            copy_start(start, job)
+    advance_queue(workspace)
+    return job
+
+
+def settle(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, Start | None]:
+    """The config as it will be kept, and what it goes on from. Raises: as `start_run`."""
+    settled, n_train_rows = _pinned(workspace, config)
+    facts = read_facts(ModelRef.parse(settled.model).folder(download=True))
+    settled, start = with_start(workspace, settled, facts)
+    problems = check(settled, facts, n_train_rows)
     if problems:
         raise ConfigError(
             " ".join(problem.message for problem in problems),
             " ".join(problem.fix for problem in problems),
             "config_problems",
         )
-    check_space(workspace.root, pinned, facts)
-    with hold(queue_lock(workspace), wait=True):
-        place = last_place(workspace)
-        job = create_job(workspace, KIND, pinned.name, to_dict(pinned), place)
-        if start:
-            copy_start(start, job)
-    advance_queue(workspace)
-    return job
+    check_space(workspace.root, settled, facts)
+    return settled, start
 
 
 def resume_run(workspace: Workspace, job: Job) -> Job:

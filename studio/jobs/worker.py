@@ -128,6 +128,10 @@ def _work(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, obje
         from studio.engine.chat.synthesize import run_synthesis  # noqa: PLC0415  (torch or llama.cpp)
 
         return run_synthesis(job, workspace, events)
+    if job.kind == "sweep":
+        from studio.jobs import sweep  # noqa: PLC0415  (it imports this file)
+
+        return sweep.work(job, workspace, events)
     if job.kind == "checkup":
         return _checked(job, workspace, events)
     raise JobError(f"Unknown kind of job '{job.kind}'.", "Delete its folder.", "job_kind")

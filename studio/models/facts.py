@@ -64,7 +64,8 @@ def block_of(name: str) -> int | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What the folder says of itself. `export_problem` is "" where GGUF export is possible.
+    """What the folder says of itself. `export_problem` is "" where the studio's own converter can
+    export it to GGUF; `quantized` weights no converter can.
 
     `shapes` has every parameter by its name in memory, a tied head once. `linear` leaves out
     `experts` and `routers`, which a mixture-of-experts model has beside them.
@@ -81,8 +82,10 @@ class ModelFacts:
     tied: bool
     linear: tuple[Linear, ...]
     export_problem: str
+    quantized: bool = False
     # Width of the keys of one token: fewer than hidden_size where heads share them.
     kv_size: int = 0
+    n_heads: int = 0
     # Whether linear layers are transformers' Conv1D, which some adapters do not know.
     conv1d: bool = False
     shapes: Mapping[str, Shape] = field(default_factory=dict, repr=False)
@@ -126,7 +129,9 @@ def read_facts(folder: Path) -> ModelFacts:
         tied=tied,
         linear=tuple(_linear_layers(shapes, conv1d, (*experts, *routers))),
         export_problem=export_problem(config),
+        quantized=bool(config.get("quantization_config")),
         kv_size=_kv_size(config, hidden_size),
+        n_heads=int(config.get("num_attention_heads", config.get("n_head", 0))),
         conv1d=conv1d,
         shapes=shapes,
         n_experts=max((shapes[name][0] for name in experts), default=0),

@@ -80,16 +80,16 @@ def family_of(config: Config) -> Family | None:
 def export_problem(config: Config) -> str:
     """Why a model cannot become GGUF, in words; "" where it can."""
     model = (config.get("architectures") or ["unknown"])[0]
-    family = _BY_MODEL.get(model)
-    if family is None:
-        return (
-            f"{model} is not a family that the studio can export to GGUF; the adapter itself can "
-            "be kept and used with transformers."
-        )
     if config.get("quantization_config"):
         return (
             "The weights in this folder are quantized already; GGUF needs the model's 16-bit or "
             "32-bit version."
+        )
+    family = _BY_MODEL.get(model)
+    if family is None:
+        return (
+            f"{model} is not a family that the studio can export to GGUF by itself; your own "
+            "llama.cpp folder may (Export tab), and the adapter works with transformers."
         )
     rope = rope_of(config)
     if rope["rope_type"] not in family.ropes:

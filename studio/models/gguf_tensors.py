@@ -7,6 +7,7 @@ file. Shapes are rows first, as numpy has them.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ ROPE_FREQS, ROPE_LONG, ROPE_SHORT = (
 )
 _EXPERT = re.compile(r"(.*\.experts)\.(\d+)\.(\w+)\.weight")
 _PART_OF_EXPERT = {"w1": "gate", "w3": "up", "w2": "down"}
+_BLOCK = re.compile(r"\.(\d+)\.")
 # Buffers that some files hold beside the weights.
 _BUFFER = re.compile(r".*(inv_freq|attention\.bias|masked_bias|\.attn\.bias|rotary_emb\..*)")
 _CONV1D = "gpt2"
@@ -56,14 +58,47 @@ def known_family(folder: Path) -> Family:
 
 def n_embedding_rows(folder: Path) -> int:
     """Rows of the token embedding; may be more than the tokenizer has tokens (padding)."""
-    for tensor in exported_tensors(folder):
-        if tensor.name == "token_embd.weight":
-            return tensor.shape[0]
-    raise ExportError(
-        f"'{folder.name}' has no token embedding.",
-        "Choose a folder as save_pretrained writes it for a causal language model.",
-        "export_tensor",
-    )
+    shape = gguf_shapes(folder).get("token_embd.weight")
+    if shape is None:
+        raise ExportError(
+            f"'{folder.name}' has no token embedding.",
+            "Choose a folder as save_pretrained writes it for a causal language model.",
+            "export_tensor",
+        )
+    return shape[0]
+
+
+def gguf_shapes(folder: Path) -> dict[str, Shape]:
+    """Shape of every tensor by its name in a GGUF: exact for a family that the studio converts.
+
+    For another one, which the user's own llama.cpp converts, the folder's tensors under the names
+    that GGUF has for such parts in any family.
+    """
+    config = read_config(folder)
+    if family_of(config) is not None:
+        return {tensor.name: tensor.shape for tensor in exported_tensors(folder)}
+    weights = _weights(config, tensor_shapes(folder))
+    return {_usual_name(name): shape for name, shape in weights.items()}
+
+
+def _usual_name(source: str) -> str:
+    """ "transformer.h.3.mlp.dense_h_to_4h.weight" → "blk.3.ffn_up.weight", whatever the family."""
+    stem, _, ending = source.rpartition(".")
+    found = _BLOCK.search(stem)
+    number = found[1] if found else ""
+    whole = _BLOCK.sub(".{bid}.", stem, count=1)
+    parts = _usual_parts()
+    # Some are listed without the model's own prefix.
+    part = parts.get(whole) or parts.get(whole.partition(".")[2])
+    return f"{part.format(bid=number)}.{ending}" if part else source
+
+
+@cache
+def _usual_parts() -> dict[str, str]:
+    """The name of a part in a GGUF by its name in any family; {bid} stands for the block."""
+    mapped = gguf.TensorNameMap
+    parts = {**mapped.mappings_cfg, **mapped.block_mappings_cfg}
+    return {name: gguf.TENSOR_NAMES[part] for part, names in parts.items() for name in names}
 
 
 def exported_tensors(folder: Path) -> list[GgufTensor]:

@@ -78,8 +78,25 @@ EXPORT_TYPES = {
     ),
     "IQ3_S": ExportType(block="IQ3_S", advice="Large loss; a little smaller than IQ3_M."),
     "Q3_K_S": ExportType(block="Q3_K", advice="Very large loss: for tests only."),
+    "IQ3_XS": ExportType(block="IQ3_S", advice="Large loss; needs an importance matrix."),
+    "IQ3_XXS": ExportType(block="IQ3_XXS", advice="Large loss; needs an importance matrix."),
     "Q2_K": ExportType(block="Q2_K", advice="Very large loss: for tests only."),
+    "Q2_K_S": ExportType(block="Q2_K", advice="Very large loss; needs an importance matrix."),
+    "IQ2_M": ExportType(block="IQ2_S", advice="Very large loss; needs an importance matrix."),
+    "IQ2_S": ExportType(block="IQ2_XS", advice="Very large loss; needs an importance matrix."),
+    "IQ2_XS": ExportType(block="IQ2_XS", advice="Very large loss; needs an importance matrix."),
+    "IQ2_XXS": ExportType(
+        block="IQ2_XXS", advice="Very large loss, for large models; needs an importance matrix."
+    ),
+    "IQ1_M": ExportType(
+        block="IQ1_M", advice="Only for very large models; needs an importance matrix."
+    ),
+    "IQ1_S": ExportType(
+        block="IQ1_S", advice="The smallest there is, mostly noise; needs an importance matrix."
+    ),
 }
+# llama.cpp refuses to make these without an importance matrix.
+NEED_IMATRIX = ("IQ3_XS IQ3_XXS Q2_K_S IQ2_M IQ2_S IQ2_XS IQ2_XXS IQ1_M IQ1_S").split()
 
 
 def check_types(types: tuple[str, ...]) -> None:

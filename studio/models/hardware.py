@@ -42,6 +42,13 @@ class Hardware:
         return "bf16" if fast else "fp32"
 
 
+def free_bytes(hardware: Hardware) -> int:
+    """Memory that is free: of the GPU where there is one, as there models lie."""
+    if hardware.gpu:
+        return hardware.gpu.free_bytes
+    return hardware.ram_total_bytes - hardware.ram_used_bytes
+
+
 def look() -> Hardware:
     """The hardware as it is now; cheap enough for a meter that asks every second."""
     memory = psutil.virtual_memory()

@@ -1,22 +1,40 @@
 """What exports left: files with their checks, read from the events of the export jobs.
 
-A file counts only when its event was written and it still lies there whole; a start that was
-killed leaves no such event.
+A file counts only when its event was written and it lies there whole: the event comes first, then
+the name, so that a start that was killed leaves nothing that looks finished and is not listed.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from studio.events import Event, read_events
-from studio.jobs.export_outputs import ADAPTER_GGUF
+from studio.jobs.export_outputs import ADAPTER_GGUF, BASE_GGUF
 from studio.jobs.job import Job, State, find_job, list_jobs, state_of
 from studio.paths import Workspace
+from studio.results.answers import Answers, read_answers
+from studio.results.quality import MeasuredFile, Quality, read_quality
+
+Status = Literal["passed", "warned", "failed"]
+# The first word of a phase, as people say it; the rest names what it is done to.
+_DOING = {
+    "answers": "collecting answers",
+    "check": "checking",
+    "convert": "converting to",
+    "hash": "hashing",
+    "logits": "computing logits",
+    "measure": "measuring",
+    "merge": "merging the adapter",
+    "quantize": "quantizing to",
+    "tokens": "comparing tokens",
+    "write": "writing",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportCheck:
-    """One question to a file: `value` within `limit` passes; `type` "" means all files."""
+    """One question to a file: `value` within `limit` passes; `type` "" means all files. One that
+    is passed with a warning (`warned`) is worth a look."""
 
     name: str
     passed: bool
@@ -24,6 +42,13 @@ class ExportCheck:
     limit: float | None
     note: str
     type: str
+    warned: bool = False
+
+    @property
+    def status(self) -> Status:
+        if not self.passed:
+            return "failed"
+        return "warned" if self.warned else "passed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +67,13 @@ class ExportFile:
         return all(check.passed for check in self.checks)
 
     @property
+    def status(self) -> Status:
+        """The worst of its checks."""
+        found = {check.status for check in self.checks}
+        worst: tuple[Status, ...] = ("failed", "warned")
+        return next((status for status in worst if status in found), "passed")
+
+    @property
     def talks(self) -> bool:
         """Whether llama.cpp answers from this file alone: a GGUF that is no adapter."""
         return self.path.suffix == ".gguf" and self.type != ADAPTER_GGUF
@@ -51,7 +83,9 @@ class ExportFile:
 class Export:
     """One export job; `run` is the run's id, or "" where the untouched `model` was exported.
 
-    `phase`, `done` and `total` tell how far it is; `problem` and `fix` are said after a failure.
+    `phase`, `done` and `total` tell how far it is, `seconds_left` how long the phase still takes at
+    its speed so far, None where that cannot be told; `problem` and `fix` are said after a failure.
+    `aside` holds type and path of each file that failed a check and was kept aside.
     """
 
     job: Job
@@ -63,10 +97,42 @@ class Export:
     phase: str
     done: int
     total: int
+    seconds_left: float | None
     files: tuple[ExportFile, ...]
     checks: tuple[ExportCheck, ...]
     problem: str
     fix: str
+    qualities: tuple[Quality, ...] = ()
+    answers: tuple[Answers, ...] = ()
+    aside: tuple[tuple[str, Path], ...] = ()
+
+    @property
+    def doing(self) -> str:
+        """The phase in words: "quantizing to Q8_0"."""
+        first, space, rest = self.phase.partition(" ")
+        if self.phase == "convert base":
+            return "converting the base"
+        return f"{_DOING.get(first, first)}{space}{rest}" or "starting"
+
+    @property
+    def measured(self) -> list[MeasuredFile]:
+        """The files that were measured, with their sizes."""
+        sizes = {file.type: file.size_bytes for file in self.files}
+        return [
+            MeasuredFile(size_bytes=sizes[quality.type], quality=quality)
+            for quality in self.qualities
+            if quality.type in sizes
+        ]
+
+    def base_of(self, file: ExportFile) -> ExportFile | None:
+        """The base file that an adapter file goes on; None where it is gone, or for other files."""
+        if file.type != ADAPTER_GGUF:
+            return None
+        return next((found for found in self.files if found.type == BASE_GGUF), None)
+
+    def answers_of(self, name: str) -> Answers | None:
+        """What the file of this type, BASE or TUNED answered; None where it was not asked."""
+        return next((found for found in self.answers if found.type == name), None)
 
 
 def list_exports(workspace: Workspace, run_id: str | None = None) -> list[Export]:
@@ -101,11 +167,27 @@ def read_export(job: Job) -> Export:
         phase=phase,
         done=steps[-1]["done"] if steps else 0,
         total=steps[-1]["total"] if steps else 0,
+        seconds_left=_seconds_left(steps),
         files=tuple(file for file in files if _is_whole(file)),
         checks=checks,
         problem=failed.get("message", ""),
         fix=failed.get("fix", ""),
+        qualities=tuple(read_quality(e) for e in events if e["event"] == "quality"),
+        answers=tuple(read_answers(e) for e in events if e["event"] == "answers"),
+        aside=tuple(
+            (event["type"], job.folder / event["path"])
+            for event in events
+            if event["event"] == "aside"
+        ),
     )
+
+
+def _seconds_left(steps: list[Event]) -> float | None:
+    if len(steps) < 2 or steps[-1]["done"] <= steps[0]["done"]:
+        return None
+    first, last = steps[0], steps[-1]
+    per_unit = (last["time"] - first["time"]) / (last["done"] - first["done"])
+    return float((last["total"] - last["done"]) * per_unit)
 
 
 def _since_last_start(events: list[Event]) -> list[Event]:
@@ -146,4 +228,5 @@ def _check(event: dict[str, Any]) -> ExportCheck:
         limit=event["limit"],
         note=event["note"],
         type=event.get("type", ""),
+        warned=event.get("warned", False),
     )

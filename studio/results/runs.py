@@ -16,6 +16,7 @@ from studio.errors import JobError
 from studio.events import Event, EventReader, parse_line
 from studio.jobs.job import ACTIVE, Job, State, list_jobs, state_of
 from studio.paths import Workspace
+from studio.training.reading_curves import Standing
 from studio.training.result_folder import ADAPTER, adapter_kind
 
 KIND = "train"
@@ -59,11 +60,35 @@ class RunSummary:
     elapsed_seconds: float | None
     adapter: Path | None
     error: RunError | None
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    archived: bool = False
+    n_trainable: int | None = None
+    best_eval_step: int | None = None
 
 
 def list_runs(workspace: Workspace) -> list[RunSummary]:
     """All runs, newest first."""
     return [summarize(job) for job in list_jobs(workspace, KIND)]
+
+
+def search_runs(
+    runs: Iterable[RunSummary], query: str = "", *, archived: bool = False
+) -> list[RunSummary]:
+    """The runs whose name, model, data, tags or notes hold every word of `query`.
+
+    Archived ones are left out unless `archived`.
+    """
+    words = query.casefold().split()
+    return [
+        run
+        for run in runs
+        if (archived or not run.archived) and all(word in _searched(run) for word in words)
+    ]
+
+
+def _searched(run: RunSummary) -> str:
+    return "\n".join((run.name, run.model, run.dataset, *run.tags, run.notes)).casefold()
 
 
 def summarize(job: Job) -> RunSummary:
@@ -74,6 +99,7 @@ def summarize(job: Job) -> RunSummary:
     config = _config(job)
     ended = tally.ended
     adapter = job.folder / ADAPTER
+    best_step, best_loss = tally.best_eval
     return RunSummary(
         id=job.id,
         name=job.name,
@@ -86,9 +112,7 @@ def summarize(job: Job) -> RunSummary:
         n_steps=tally.n_steps,
         train_loss_first=_first_known(ended.get("train_loss_first"), _mean_loss(tally.first)),
         train_loss_last=_first_known(ended.get("train_loss_last"), _mean_loss(tally.last)),
-        best_eval_loss=min(
-            (loss for loss in tally.evals.values() if loss is not None), default=None
-        ),
+        best_eval_loss=best_loss,
         eval_loss=_first_known(ended.get("eval_loss"), tally.last_eval),
         tokens_per_second=_first_known(
             ended.get("tokens_per_second"), tally.now("tokens_per_second")
@@ -98,7 +122,18 @@ def summarize(job: Job) -> RunSummary:
         elapsed_seconds=_first_known(ended.get("elapsed_seconds"), tally.now("elapsed_seconds")),
         adapter=adapter if adapter_kind(adapter) else None,
         error=_error(state, ended),
+        tags=job.notes.tags,
+        notes=job.notes.notes,
+        archived=job.notes.archived,
+        n_trainable=tally.n_trainable,
+        best_eval_step=best_step,
     )
+
+
+def standing_of(run: RunSummary) -> Standing:
+    """Where a run stands, for the reading of its curves."""
+    error = run.error.code if run.error else ""
+    return Standing(state=run.state, step=run.step, n_steps=run.n_steps, error=error)
 
 
 def _config(job: Job) -> dict[str, Any]:
@@ -151,6 +186,7 @@ class _Tally:
     last: deque[Event] = field(default_factory=lambda: deque(maxlen=_MEAN_STEPS))
     evals: dict[int, float | None] = field(default_factory=dict)
     n_steps: int | None = None
+    n_trainable: int | None = None
     ended: Event = field(default_factory=dict)
     resumed_step: int = 0
 
@@ -167,6 +203,13 @@ class _Tally:
     def last_eval(self) -> float | None:
         return next(reversed(self.evals.values()), None)
 
+    @property
+    def best_eval(self) -> tuple[int | None, float | None]:
+        """Step and value of the lowest validation loss, the earliest of equal ones."""
+        known = [(loss, step) for step, loss in self.evals.items() if loss is not None]
+        loss, step = min(known, default=(None, None))
+        return step, loss
+
     def now(self, name: str) -> Any:
         return self.last[-1].get(name) if self.last else None
 
@@ -181,6 +224,7 @@ class _Tally:
             self.ended = {}
         elif kind == "plan":
             self.n_steps = event["n_steps"]
+            self.n_trainable = event.get("n_trainable")
         elif kind == "resumed":
             self.resumed_step = event["step"]
             self._void_after(event["step"])

@@ -1,6 +1,7 @@
 """Which tokens end an answer: what the model's files say, and what its template writes."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +34,22 @@ def stop_ids(
 
 
 def _end_of_turn(tokenizer: TextTokenizer, template: ChatTemplate) -> int | None:
+    rest = text_after_answer(template, tokenizer.special_tokens)
+    ids = tokenizer.encode(rest).ids if rest else []
+    first = next((i for i in ids if tokenizer.token(i) not in ("▁", "")), None)
+    return first if first in tokenizer.special_ids else None
+
+
+def text_after_answer(template: ChatTemplate, special_tokens: Mapping[str, str]) -> str:
+    """What the template writes behind an answer, without white space in front; "" for nothing."""
     said = "answer-7f3a"
     try:
         text = template.render(
             [Message("user", "question"), Message("assistant", said)],
-            special_tokens=tokenizer.special_tokens,
+            special_tokens=special_tokens,
         ).text
     except TemplateError:
         # Some templates insist on a system prompt or tools; then the named tokens must do.
-        return None
+        return ""
     place = text.rfind(said)
-    if place < 0:
-        return None
-    rest = text[place + len(said) :].lstrip()
-    ids = tokenizer.encode(rest).ids
-    first = next((i for i in ids if tokenizer.token(i) not in ("▁", "")), None)
-    return first if first in tokenizer.special_ids else None
+    return text[place + len(said) :].lstrip() if place >= 0 else ""

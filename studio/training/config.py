@@ -12,7 +12,7 @@ from typing import Any
 from studio.data.recipe import DatasetRecipe
 from studio.settings import from_dict, knob
 from studio.training.adapter import AdapterSettings
-from studio.training.methods import METHODS, PAIRS, GrpoSettings, PreferenceSettings
+from studio.training.methods import METHODS, GrpoSettings, PreferenceSettings
 
 SCHEMA_VERSION = 2
 OPTIMIZERS = (
@@ -236,15 +236,6 @@ class RunConfig:
     training: TrainSettings = field(default_factory=TrainSettings)
     preference: PreferenceSettings = field(default_factory=PreferenceSettings)
     grpo: GrpoSettings = field(default_factory=GrpoSettings)
-
-    @property
-    def tokens_per_pass(self) -> int:
-        """Tokens that go through the model at once, at most: every row as long as it may be."""
-        training = self.training
-        row = training.max_length * (2 if self.method in PAIRS else 1)
-        all_rows = row * training.per_device_train_batch_size
-        budget = training.max_tokens_per_pass
-        return min(all_rows, max(row, budget)) if budget else all_rows
 
     @property
     def needs_bitsandbytes(self) -> bool:

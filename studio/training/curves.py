@@ -220,6 +220,11 @@ class CurveFollower:
         self._fold = CurveFold(figures=figures)
         self._lock = threading.Lock()
 
+    def traces(self) -> dict[str, Trace]:
+        """All points that were read so far, by name."""
+        with self._lock:
+            return {name: self._fold.trace(name) for name in self._fold.names}
+
     def update(self, since: int, generation: int, max_points: int = MAX_POINTS) -> CurveUpdate:
         """Read what was appended, then as `CurveFold.update`."""
         with self._lock:

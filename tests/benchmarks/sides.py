@@ -4,6 +4,7 @@ Every measurement is a process of its own (`python -m MODULE --child FOLDER JOB`
 line of JSON; its memory is watched from outside.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -11,11 +12,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from studio.jobs.process import child_environment
 from studio.paths import PROJECT_DIR
 
 
@@ -92,7 +95,7 @@ def run_child(module: str, work: Path, job: dict[str, Any]) -> dict[str, Any]:
     """What one child process printed, its `peak_bytes` and the machine's `load` before it;
     {"error"} where it failed."""
     command = [sys.executable, "-m", module, "--child", str(work), json.dumps(job)]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "TRL_EXPERIMENTAL_SILENCE": "1"}
+    environment = {**child_environment(), "TRL_EXPERIMENTAL_SILENCE": "1"}
     load = os.getloadavg()[0]
     with (work / "child.log").open("wb") as log:
         child = subprocess.Popen(
@@ -106,3 +109,15 @@ def run_child(module: str, work: Path, job: dict[str, Any]) -> dict[str, Any]:
         return {"error": lines[-1] if lines else f"exit status {child.returncode}"}
     result: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
     return {**result, "peak_bytes": memory.peak_bytes, "load": load}
+
+
+def options_or_child(
+    parser: argparse.ArgumentParser, child: Callable[[Path, dict[str, Any]], dict[str, Any]]
+) -> argparse.Namespace:
+    """The options of a benchmark; started by `run_child`, the process measures and ends instead."""
+    parser.add_argument("--child", nargs=2, metavar=("FOLDER", "JOB"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(child(Path(options.child[0]), json.loads(options.child[1]))))
+        sys.exit()
+    return options

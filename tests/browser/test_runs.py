@@ -13,7 +13,7 @@ from studio.jobs.job import Job, find_job, log_tail, state_of
 from studio.jobs.process import request_stop, wait_until_ended
 from studio.paths import Workspace
 from tests.browser.conftest import OpenPage, Studio, open_studio
-from tests.browser.trained import start
+from tests.browser.trained import FINISHED, finished_run, start
 from tests.waiting import events_of, wait_for_event
 
 LONG = 1_000_000
@@ -144,12 +144,66 @@ def test_deleting_asks_first_and_shows_another_run_after(
     page.get_by_role("button", name="Keep it").click()
     expect(page.locator("#run-confirm")).to_be_hidden()
     assert job.folder.is_dir()
-    page.get_by_role("button", name="Delete", exact=True).click()
-    page.get_by_role("button", name="Delete for good").click()
-    row = page.locator(f"tr[data-run='{job.id}']")
-    expect(row).to_have_count(0)
+    delete(page)
+    expect(page.locator(f"tr[data-run='{job.id}']")).to_have_count(0)
     with pytest.raises(JobError):
         find_job(Workspace(studio.workspace), job.id)
+    choose_deleted(page, "to be deleted")
+    page.locator("#run-trash-restore").click()
+    expect(page.locator("#run-head h2")).to_have_text("to be deleted")
+    assert find_job(Workspace(studio.workspace), job.id).folder == job.folder
+    delete(page)
+    expect(page.locator(f"tr[data-run='{job.id}']")).to_have_count(0)
+    choose_deleted(page, "to be deleted")
+    page.locator("#run-trash-remove").click()
+    expect(page.get_by_test_id("toast-body").last).to_contain_text("is gone for good")
+    assert not list(studio.workspace.glob(f"*/{job.id}"))
+
+
+def delete(page: Page) -> None:
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("button", name="Yes, delete it").click()
+
+
+def choose_deleted(page: Page, name: str) -> None:
+    fold = page.locator("#run-trash-fold")
+    if not page.locator("#run-trash input").is_visible():
+        fold.get_by_role("button", name="Deleted runs").click()
+    page.locator("#run-trash input").click()
+    page.get_by_role("option", name=name).click()
+
+
+def test_a_run_gets_a_name_tags_and_notes_is_found_by_them_and_archived(
+    open_page: OpenPage, studio: Studio, chat_file: Path
+) -> None:
+    run = finished_run(studio.workspace, chat_file)
+    page = open_page(f"?tab=runs&run={run.id}")
+    page.get_by_role("button", name="Name, tags and notes").click()
+    expect(page.locator("#run-notes-name textarea")).to_have_value(FINISHED)
+    page.locator("#run-notes-name textarea").fill("the one that works")
+    page.locator("#run-notes-tags textarea").fill("pigs, First try")
+    page.locator("#run-notes-text textarea").fill("Rank 16 was enough.")
+    page.keyboard.press("Tab")
+    page.locator("#run-notes-save").click()
+    expect(page.locator("#run-head h2")).to_have_text("the one that works")
+    row = page.locator(f"tr[data-run='{run.id}']")
+    expect(row.locator(".run-tag")).to_have_text(["pigs", "First try"])
+    page.locator("#run-search").fill("FIRST enough")
+    expect(page.locator("#run-history tbody tr")).to_have_count(1)
+    expect(row).to_be_visible()
+    page.locator("#run-search").fill("nothing like it")
+    expect(page.locator("#run-history")).to_contain_text("No run holds all of these words")
+    page.locator("#run-search").fill("")
+    page.get_by_label("Archived", exact=True).check()
+    page.locator("#run-notes-save").click()
+    expect(row).to_have_count(0)
+    page.get_by_label("Archived, too").check()
+    expect(row.locator(".run-tag").last).to_have_text("archived")
+    page.locator("#run-notes-name textarea").fill("")
+    page.keyboard.press("Tab")
+    page.get_by_label("Archived", exact=True).uncheck()
+    page.locator("#run-notes-save").click()
+    expect(page.locator("#run-head h2")).to_have_text(FINISHED)
 
 
 def test_a_run_is_picked_with_the_keyboard_and_duplicated_to_train(

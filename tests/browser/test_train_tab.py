@@ -134,3 +134,32 @@ def test_a_first_visit_is_one_click_from_a_ready_start(open_page: OpenPage, tmp_
     expect(page.locator("#start")).to_be_enabled()
     page.close()
     assert empty.stop() == 0
+
+
+def test_a_sweep_tries_its_values_and_shows_the_best_on_the_runs_tab(page: Page) -> None:
+    _set(page, "max_steps", "2")
+    page.get_by_role("button", name="Try several values (sweep)").click()
+    page.locator("#sweep-values-1 textarea").fill("1e-3")
+    page.keyboard.press("Tab")
+    page.locator("#sweep-start").click()
+    toast = page.get_by_test_id("toast-body")
+    expect(toast).to_contain_text("Learning rate: '1e-3' is fewer than two values")
+    page.locator("#sweep-values-1 textarea").fill("1e-4, 1e-2")
+    page.locator("#sweep-values-2 textarea").fill("4, 8")
+    page.locator("#sweep-max_runs input").fill("2")
+    page.locator("#sweep-method").get_by_label("Grid").check()
+    page.locator("#sweep-start").click()
+    sweep = page.locator("#sweeps")
+    expect(sweep.locator(".state")).to_contain_text("Finished", timeout=180_000)
+    expect(sweep.locator(".sweep-head")).to_contain_text("2 of at most 2 runs. Best: learning rate")
+    expect(sweep.locator("tbody tr")).to_have_count(2)
+    expect(sweep.locator("tbody tr.chosen")).to_have_count(1)
+    expect(sweep.locator(".sweep-plot svg").first).to_be_visible()
+    sweep.get_by_title("Show this run above").first.click()
+    expect(page.locator("#run-head")).to_contain_text("1: learning rate 0.0001, r 4")
+    sweep.get_by_role("button", name="Delete this sweep").click()
+    sweep.get_by_role("button", name="Yes, delete it").click()
+    expect(sweep).to_be_empty()
+    expect(
+        page.locator("#run-history tbody tr", has_text="learning rate 0.0001, r 4")
+    ).to_be_visible()

@@ -12,17 +12,13 @@ import pytest
 from components.chat_room import ChatRoom
 from studio.errors import JobError
 from studio.jobs.job import log_tail, state_of
-from studio.jobs.memory import SPARE_BYTES, training_bytes
 from studio.jobs.process import wait_until_ended
 from studio.jobs.queue import stop_run
 from studio.jobs.sampling import Sampling
 from studio.jobs.train import start_run
-from studio.models.facts import read_facts
-from studio.models.hardware import look
 from studio.models.reference import STARTER
-from studio.paths import STARTER_DIR, Workspace
-from studio.training.adapter import AdapterSettings
-from studio.training.config import RunConfig, TrainSettings
+from studio.paths import Workspace
+from studio.training.config import RunConfig
 from tests.waiting import wait_for
 
 # More than this computer has: with it, nothing fits beside anything.
@@ -93,16 +89,3 @@ def test_the_starter_evicts_nobody_and_a_chat_opens_beside_it(
     stop_run(workspace, job)
     assert wait_until_ended(job, 300) == "stopped", log_tail(job)
     room.unload()
-
-
-def test_the_rule_counts_weights_activations_and_what_the_optimizer_keeps() -> None:
-    hardware = replace(look(), gpu=None)
-    n = read_facts(STARTER_DIR).n_parameters
-    fp32 = RunConfig(training=TrainSettings(precision="fp32"))
-    bf16 = RunConfig(training=TrainSettings(precision="bf16"))
-    whole = RunConfig(adapter=AdapterSettings(kind="full"))
-    lora = 417_792 * 16
-    assert training_bytes(fp32, hardware) == int(n * 4 * 1.5) + lora
-    assert training_bytes(bf16, hardware) == int(n * 2 * 1.5) + lora
-    assert training_bytes(whole, hardware) == int(n * 4 * 1.5) + n * 16
-    assert training_bytes(fp32, hardware) < SPARE_BYTES / 10

@@ -179,15 +179,16 @@ def exported(command: Command, trained: dict[str, Any]) -> dict[str, Any]:
 def test_export_gives_the_documented_keys_files_and_passed_checks(
     exported: dict[str, Any], trained: dict[str, Any]
 ) -> None:
-    assert list(exported) == ["files", "checks"]
+    assert list(exported) == ["files", "checks", "quality", "recommended"]
     assert [file["type"] for file in exported["files"]] == ["F16", "Q8_0"]
     for file in exported["files"]:
-        assert list(file) == ["type", "path", "size_bytes", "bits_per_weight", "sha256"]
+        assert list(file) == ["type", "path", "size_bytes", "bits_per_weight", "sha256", "card"]
+        assert Path(file["card"]).is_file()
         assert Path(file["path"]).stat().st_size == file["size_bytes"]
         assert len(file["sha256"]) == 64
     assert {"tokens", "prompt", "logits"} <= {check["name"] for check in exported["checks"]}
     for check in exported["checks"]:
-        assert list(check) == ["name", "passed", "value", "limit"]
+        assert list(check) == ["name", "passed", "status", "value", "limit"]
         assert check["passed"] is True
 
 

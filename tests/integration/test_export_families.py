@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from gguf import GGUFReader
+from safetensors.torch import load_file, save_file
 
 from studio.engine.export.adapter_gguf import check_adapter_gguf, write_adapter_gguf
 from studio.engine.export.checks import (
@@ -20,6 +21,7 @@ from studio.engine.export.checks import (
     tuned_logits,
 )
 from studio.engine.export.convert import write_gguf
+from studio.engine.export.imatrix import collect_imatrix
 from studio.engine.export.merge import merge_adapter
 from studio.engine.export.quantize import bits_per_weight, quantize_here
 from studio.engine.export.texts import texts_for_model
@@ -29,6 +31,7 @@ from studio.models.facts import read_config, read_facts
 from studio.models.gguf_families import FAMILIES, export_problem, family_of
 from studio.models.gguf_sizes import predicted_sizes
 from studio.models.gguf_tensors import n_embedding_rows
+from studio.models.gguf_types import NEED_IMATRIX
 from tests.integration.export_models import save_model
 from tests.integration.test_export_merge import save_adapter
 
@@ -121,15 +124,18 @@ def _with(texts: Any, sequences: list[list[int]]) -> Any:
 def test_the_sizes_of_a_familys_files_are_predicted(family: str, tmp_path: Path) -> None:
     settings = {"num_hidden_layers": 9, "hidden_size": 128, "intermediate_size": 256}
     if family == "gpt2":
-        settings = {"n_layer": 9, "n_embd": 256, "n_inner": 256}
+        settings = {"hidden_size": 256, "intermediate_size": 256, "num_hidden_layers": 9}
+        settings |= {"n_layer": 9, "n_embd": 256, "n_inner": 256}
     folder = save_model(tmp_path / "model", family=family, **{**CASES[family], **settings})
     vocabulary = read_vocabulary(
         texts_for_model(folder).encoder.tokenizer, n_embedding_rows(folder)
     )
     write_gguf(folder, tmp_path / "full.gguf", "F32", vocabulary, family)
+    full, path = tmp_path / "full.gguf", tmp_path / "x.gguf"
+    matrix = collect_imatrix(full, [[5, 6, 7, 8]], "a row", lambda done, total: None)
     for predicted in predicted_sizes(folder):
-        path = tmp_path / "x.gguf"
-        assert quantize_here(tmp_path / "full.gguf", path, predicted.type, 1, _silent) == 0
+        used = matrix if predicted.type in NEED_IMATRIX else None
+        assert quantize_here(full, path, predicted.type, 1, _silent, used) == 0
         assert bits_per_weight(path) == predicted.bits_per_weight, predicted.type
 
 
@@ -157,6 +163,19 @@ def test_a_familys_adapter_merges_and_is_a_gguf_of_its_own(
     write_gguf(base, tmp_path / "base.gguf", "F32", vocabulary, family)
     check = check_adapter_gguf(tmp_path / "base.gguf", target, tuned, sequences, "F32")
     assert check.passed, check.note
+
+
+def test_gpt_2_as_it_was_published_merges_too(sequences: list[list[int]], tmp_path: Path) -> None:
+    """Its weights lie there without "transformer." in front of their names."""
+    base = save_model(tmp_path / "base", family="gpt2", **CASES["gpt2"])
+    path = base / "model.safetensors"
+    bare = {name.removeprefix("transformer."): value for name, value in load_file(path).items()}
+    save_file(bare, path, metadata={"format": "pt"})
+    adapter = save_adapter(base, tmp_path / "adapter", target_modules="all-linear")
+    before, tuned = tuned_logits(base, adapter, sequences)
+    assert largest_difference(before, tuned) > 0.1
+    merge_adapter(base, adapter, tmp_path / "merged", "F32")
+    assert largest_difference(tuned, model_logits(tmp_path / "merged", sequences)) < F32_LIMIT
 
 
 def test_every_family_has_a_case() -> None:

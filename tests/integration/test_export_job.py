@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from studio.data.messages import Message
 from studio.engine.chat.llama import LlamaChat
 from studio.engine.export import checks as export_checks
-from studio.engine.export import entry as export
+from studio.engine.export import source as export_source
 from studio.engine.export.entry import run_export
 from studio.errors import ExportError, JobError, StudioError
 from studio.events import EventWriter, read_events
@@ -62,6 +62,14 @@ def export_here(
         events.close()
 
 
+def exported(job: Job) -> list[str]:
+    """What lies in the job's files folder besides the cards; each file has its two."""
+    names = {path.name for path in (job.folder / "files").iterdir()}
+    files = sorted(name for name in names if ".card." not in name)
+    assert names == {*files, *(f"{name}.card.{end}" for name in files for end in ("html", "json"))}
+    return files
+
+
 def make_run(workspace: Workspace, tmp_path: Path, **settings: Any) -> Job:
     """A finished run's folder: a real adapter on a random model, and the rows it learned."""
     base = save_model(tmp_path / "base", **settings)
@@ -82,7 +90,7 @@ def test_run_becomes_checked_files_that_chat(tmp_path: Path) -> None:
     (found,) = list_exports(workspace, run.id)
     assert all(check.passed for check in found.checks)
     assert [check.name for check in found.checks if not check.type] == [
-        *("merge", "tokens", "prompt")
+        *("merge", "tokens", "prompt", "stops")
     ]
     sizes = {size.type: size.size_bytes for size in export_sizes(workspace, run.id)}
     for file in found.files:
@@ -90,7 +98,7 @@ def test_run_becomes_checked_files_that_chat(tmp_path: Path) -> None:
         assert file.path.name == f"my-run-{file.type}.gguf"
         assert file.sha256 == hashlib.sha256(file.path.read_bytes()).hexdigest()
         assert {check.name for check in file.checks} == {
-            *("merge", "tokens", "prompt", "file", "logits")
+            *("merge", "tokens", "prompt", "stops", "file", "logits", "perplexity", "answers")
         }
     finished = read_events(job.events_path)[-1]
     assert [file["type"] for file in finished["files"]] == ["Q4_K_M", "F32", "F16"]
@@ -111,12 +119,13 @@ def test_untouched_model_is_exported_without_a_merge(tmp_path: Path) -> None:
     assert [(check["name"], check["type"]) for check in values["checks"]] == [
         ("tokens", ""),
         ("prompt", ""),
+        ("stops", ""),
         ("file", "F16"),
         ("logits", "F16"),
         ("file", "Q8_0"),
         ("logits", "Q8_0"),
     ]
-    assert os.listdir(job.folder / "files") == ["some-model-Q8_0.gguf"]
+    assert exported(job) == ["some-model-Q8_0.gguf"]
     assert not (job.folder / "work").exists()
 
 
@@ -143,9 +152,9 @@ def test_failed_check_keeps_the_file_aside_with_its_reason(
         export_here(workspace, {"model": str(folder), "types": ["Q2_K", "Q8_0"]})
     assert info.value.code == "export_check_failed"
     (job,) = list_jobs(workspace, "export")
-    assert sorted(os.listdir(job.folder / "files")) == [
-        *("model-Q2_K.failed.gguf", "model-Q8_0.gguf")
-    ]
+    assert exported(job) == ["model-Q2_K.failed.gguf", "model-Q8_0.gguf"]
+    card = json.loads((job.folder / "files/model-Q2_K.failed.gguf.card.json").read_text())
+    assert (card["status"], card["checks"][-1]["value"] > 1e-9) == ("failed", True)
     found = read_export(job)
     assert [file.type for file in found.files] == ["Q8_0"]
     assert [(c.name, c.type, c.limit) for c in found.checks if not c.passed] == [
@@ -159,7 +168,7 @@ def test_too_little_memory_or_disk_is_said_first(
     workspace = Workspace.open(tmp_path / "ws")
     folder = save_model(tmp_path / "model")
     config = {"model": str(folder), "types": ["Q8_0"]}
-    monkeypatch.setattr(export, "_SPARE_BYTES", 1 << 60)
+    monkeypatch.setattr(export_source, "SPARE_BYTES", 1 << 60)
     with pytest.raises(ExportError, match="GB on the disk") as disk:
         export_here(workspace, config)
     monkeypatch.setattr(export_checks, "_MEMORY_SHARE", 0.0)
@@ -197,7 +206,7 @@ def test_kill_leaves_no_file_that_looks_finished_and_the_next_start_sweeps(
     assert [path.name for path in (job.folder / "files").glob("*.gguf")] == ["my-run-Q8_0.gguf"]
     start_worker(job)
     assert wait_until_ended(job, SECONDS) == "finished", log_tail(job)
-    assert sorted(os.listdir(job.folder / "files")) == ["my-run-Q2_K.gguf", "my-run-Q8_0.gguf"]
+    assert exported(job) == ["my-run-Q2_K.gguf", "my-run-Q8_0.gguf"]
     assert not (job.folder / "work").exists()
 
 

@@ -18,7 +18,7 @@ from studio.jobs.job import list_jobs
 from studio.jobs.worker import StopRequested
 from studio.paths import Workspace
 from studio.results.exports import read_export
-from tests.integration.test_export_job import export_here, make_run
+from tests.integration.test_export_job import export_here, exported, make_run
 
 ALL = ["merged", "adapter", "adapter-gguf"]
 IDS = torch.tensor([[5, 6, 7, 8]])
@@ -34,7 +34,7 @@ def test_every_output_is_written_checked_and_loads_elsewhere(tmp_path: Path) -> 
     ]
     assert all(check["passed"] for check in values["checks"])
     files = job.folder / "files"
-    assert sorted(os.listdir(files)) == [
+    assert exported(job) == [
         *("my-run-adapter", "my-run-adapter.gguf", "my-run-base-F16.gguf", "my-run-merged")
     ]
     found = {file.type: file for file in read_export(job).files}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from studio.engine.export.convert import write_gguf
+from studio.engine.export.imatrix import collect_imatrix
 from studio.engine.export.quantize import (
     FTYPES,
     bits_per_weight,
@@ -19,7 +20,7 @@ from studio.errors import ExportError
 from studio.jobs.worker import StopRequested
 from studio.models.gguf_sizes import predicted_sizes
 from studio.models.gguf_tensors import n_embedding_rows
-from studio.models.gguf_types import EXPORT_TYPES
+from studio.models.gguf_types import EXPORT_TYPES, NEED_IMATRIX
 from tests.integration.export_models import byte_level, save_model
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -48,9 +49,11 @@ def full_file(folder: Path, target: Path, file_type: str = "F32") -> Path:
 def test_predicted_sizes_are_the_sizes_of_the_files(shape: str, tmp_path: Path) -> None:
     folder = save_model(tmp_path / "model", tokenizer=byte_level(n_tokens=270), **SHAPES[shape])
     source = full_file(folder, tmp_path / "full.gguf")
+    matrix = collect_imatrix(source, [[5, 6, 7, 8]], "a row", lambda done, total: None)
     for predicted in predicted_sizes(folder):
         path = tmp_path / f"{predicted.type}.gguf"
-        assert quantize_here(source, path, predicted.type, 1, lambda level, text: None) == 0
+        used = matrix if predicted.type in NEED_IMATRIX else None
+        assert quantize_here(source, path, predicted.type, 1, lambda level, text: None, used) == 0
         assert bits_per_weight(path) == predicted.bits_per_weight, predicted.type
         assert abs(path.stat().st_size - predicted.size_bytes) < 1_024, predicted.type
 

@@ -183,12 +183,17 @@ def train_in_little_memory(
     return find_job(workspace, "limited"), done
 
 
+def long_rows(path: Path, n_rows: int) -> Path:
+    """A file of rows of 250 tokens."""
+    rows = [{"prompt": f"Say: {n}", "completion": "stone " * 36 + str(n)} for n in range(n_rows)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
 @pytest.fixture(scope="module")
 def long_config(run_config: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     """Steps of 128 rows of 250 tokens: some 550 MB of activations at once."""
-    rows = [{"prompt": f"Say: {n}", "completion": "stone " * 36 + str(n)} for n in range(128)]
-    path = tmp_path_factory.mktemp("long") / "long.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    path = long_rows(tmp_path_factory.mktemp("long") / "long.jsonl", 128)
     return replace(
         with_training(
             run_config,
@@ -221,12 +226,15 @@ def test_full_memory_halves_the_passes_and_keeps_the_effective_batch(
 def test_full_memory_in_a_validation_halves_its_passes_too(
     long_config: RunConfig, workspace: Workspace, train_here: TrainHere
 ) -> None:
-    dataset = replace(long_config.dataset, validation_share=0.9)
-    config = replace(with_training(long_config, eval_steps=2), dataset=dataset)
-    job, done = train_in_little_memory(workspace, config, 100_000_000)
+    # 12 rows to train on, which fit, and 1,000 to validate with, all at once.
+    path = long_rows(workspace.root / "longer.jsonl", 1012)
+    dataset = DatasetRecipe(files=(str(path),), validation_share=1000 / 1012)
+    settings = {"max_steps": 1, "eval_steps": 1, "per_device_train_batch_size": 1024}
+    config = replace(with_training(long_config, **settings), dataset=dataset)
+    job, done = train_in_little_memory(workspace, config, 250_000_000)
     assert done.returncode == 0, done.stderr[-3000:]
-    warnings = [event["code"] for event in events_of(job, "warning")]
-    assert "memory_halved" in warnings
+    halved = [event for event in events_of(job, "warning") if event["code"] == "memory_halved"]
+    assert halved[0]["message"].startswith("Memory was full with 1000 rows at once")
     through = train_here(workspace, config)
     losses, wanted = ([e["eval_loss"] for e in events_of(run, "eval")] for run in (job, through))
     assert losses == pytest.approx(wanted, abs=1e-5)

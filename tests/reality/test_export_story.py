@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -103,33 +104,20 @@ def test_llama_3_rope_factors_are_the_published_bytes() -> None:
     assert digest == json.loads(path.read_text())["rope_freqs.weight"]
 
 
-def test_gpt_2_vocabulary_gives_the_published_ids(tmp_path: Path) -> None:
+def gpt_2() -> Tokenizer:
+    """GPT-2's real tokenizer."""
     source = REAL / "tokenizers" / "gpt2"
     tokenizer = Tokenizer(
         models.BPE.from_file(str(source / "gpt2_vocab.json"), str(source / "gpt2_merges.txt"))
     )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<|endoftext|>"])
-    folder = save_model(tmp_path / "model", tokenizer=tokenizer, hidden_size=16)
-    save_tokenizer(folder, tokenizer, "", eos_token="<|endoftext|>")
-    texts = texts_for_model(folder)
-    vocabulary = read_vocabulary(texts.encoder.tokenizer, n_embedding_rows(folder))
-    proof = prove_vocabulary(folder, vocabulary, texts.encode, texts.texts, [], tmp_path)
-    assert proof.vocabulary.pre_names == ("gpt-2",)
-    write_gguf(folder, tmp_path / "x.gguf", "F16", proof.vocabulary, "gpt2")
-    published = REAL / "tokenizers" / "ggml-vocab" / "ggml-vocab-gpt-2.gguf"
-    inputs = published.with_suffix(".gguf.inp").read_text(encoding="utf-8")
-    outputs = published.with_suffix(".gguf.out").read_text().splitlines()
-    llama = open_llama(tmp_path / "x.gguf", vocab_only=True)
-    pairs = list(zip(inputs.split("\n__ggml_vocab_test__\n"), outputs, strict=False))
-    assert len(pairs) > 40
-    for text, ids in pairs:
-        found = llama.tokenize(text.encode(), add_bos=False, special=False)
-        assert found == [int(one) for one in ids.split()], text
-    llama.close()
+    return tokenizer
 
 
-def test_qwen_3_vocabulary_and_template_are_proven(tmp_path: Path) -> None:
+def qwen_3() -> Tokenizer:
+    """Qwen 3's real tokenizer with its added tokens."""
     source = REAL / "tokenizers" / "qwen3"
     tokenizer = Tokenizer(
         models.BPE.from_file(str(source / "vocab.json"), str(source / "merges.txt"))
@@ -145,6 +133,50 @@ def test_qwen_3_vocabulary_and_template_are_proven(tmp_path: Path) -> None:
     added = json.loads((source / "tokenizer_config.json").read_text())["added_tokens_decoder"]
     for token in (added[key] for key in sorted(added, key=int)):
         tokenizer.add_tokens([AddedToken(**token)])
+    return tokenizer
+
+
+def llama_2() -> Tokenizer:
+    return Tokenizer.from_file(str(REAL / "models" / "tiny-random-llama" / "tokenizer.json"))
+
+
+@pytest.mark.parametrize(
+    ("name", "load", "model", "pre", "named"),
+    [
+        ("gpt-2", gpt_2, "gpt2", "gpt-2", {"eos_token": "<|endoftext|>"}),
+        ("llama-spm", llama_2, "llama", "default", {"bos_token": "<s>", "eos_token": "</s>"}),
+    ],
+)
+def test_a_vocabulary_gives_the_published_ids(
+    name: str,
+    load: Callable[[], Tokenizer],
+    model: str,
+    pre: str,
+    named: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    tokenizer = load()
+    folder = save_model(tmp_path / "model", tokenizer=tokenizer, hidden_size=16)
+    save_tokenizer(folder, tokenizer, "", **named)
+    texts = texts_for_model(folder)
+    vocabulary = read_vocabulary(texts.encoder.tokenizer, n_embedding_rows(folder))
+    proof = prove_vocabulary(folder, vocabulary, texts.encode, texts.texts, [], tmp_path)
+    assert (proof.vocabulary.model, proof.vocabulary.pre_names) == (model, (pre,))
+    write_gguf(folder, tmp_path / "x.gguf", "F16", proof.vocabulary, name)
+    published = REAL / "tokenizers" / "ggml-vocab" / f"ggml-vocab-{name}.gguf"
+    inputs = published.with_suffix(".gguf.inp").read_text(encoding="utf-8")
+    outputs = published.with_suffix(".gguf.out").read_text().splitlines()
+    llama = open_llama(tmp_path / "x.gguf", vocab_only=True)
+    pairs = list(zip(inputs.split("\n__ggml_vocab_test__\n"), outputs, strict=False))
+    assert len(pairs) > 40
+    for text, ids in pairs:
+        found = llama.tokenize(text.encode(), add_bos=False, special=False)
+        assert found == [int(one) for one in ids.split()], text
+    llama.close()
+
+
+def test_qwen_3_vocabulary_and_template_are_proven(tmp_path: Path) -> None:
+    source, tokenizer = REAL / "tokenizers" / "qwen3", qwen_3()
     folder = save_model(tmp_path / "model", tokenizer=tokenizer, hidden_size=16)
     template = (source / "chat_template.jinja").read_text(encoding="utf-8")
     save_tokenizer(folder, tokenizer, template, eos_token="<|im_end|>", pad_token="<|endoftext|>")

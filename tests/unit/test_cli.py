@@ -50,6 +50,7 @@ def test_every_sampling_knob_is_an_option_of_chat_with_its_default() -> None:
         ["synthesize", "c.yaml"],
         ["train", "c.yaml"],
         ["runs"],
+        ["compare", "r", "s"],
         ["record", "r"],
         ["repeat", "r", "--out", "f"],
         ["stop", "r"],
@@ -178,6 +179,41 @@ def test_a_sampling_knob_out_of_bounds_is_refused_before_anything_is_loaded(
     assert "error [sampling_out_of_bounds]" in capsys.readouterr().err
 
 
+def test_threads_gpu_layers_and_adapter_are_options_of_chat_with_their_defaults() -> None:
+    options = build_parser().parse_args(["chat", "x.gguf", "--prompt", "hi"])
+    assert (options.threads, options.gpu_layers) == (0, -1)
+    assert (options.lora, options.scale) == ("", 1.0)
+    words = "chat x.gguf --prompt hi --threads 3 --gpu-layers 7 --lora a.gguf --scale 0.5"
+    given = build_parser().parse_args(words.split())
+    assert (given.threads, given.gpu_layers, given.lora, given.scale) == (3, 7, "a.gguf", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["starter", "--lora", "a.gguf"], "gguf_only"),
+        (["starter", "--threads", "2"], "gguf_only"),
+        (["starter", "--gpu-layers", "0"], "gguf_only"),
+        (["starter", "--scale", "0.5"], "gguf_only"),
+        (["x.gguf", "--scale", "0.5"], "gguf_only"),
+        (["x.gguf", "--lora", "gone.gguf"], "file_not_found"),
+        (["x.gguf", "--threads", "-1"], "sampling_out_of_bounds"),
+        (["x.gguf", "--scale", "2.5"], "sampling_out_of_bounds"),
+    ],
+)
+def test_options_of_a_file_are_refused_where_they_do_not_belong(
+    words: list[str],
+    code: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "x.gguf", "GGUF")
+    assert main(["chat", *words, "--prompt", "hi", "--workspace", str(tmp_path)]) == 1
+    assert f"error [{code}]" in capsys.readouterr().err
+
+
 def test_a_gguf_file_has_no_base_to_ask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "model.gguf", "")
     words = ["chat", str(path), "--prompt", "hi", "--base", "--workspace", str(tmp_path)]
@@ -256,3 +292,31 @@ def test_the_command_line_starts_without_torch() -> None:
         [sys.executable, "-c", code], cwd=PROJECT_DIR, capture_output=True, text=True
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_run_is_described_archived_deleted_and_restored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = create_job(Workspace.open(tmp_path), "train", "owl", {"model": "starter"})
+    EventWriter(job.events_path).write("finished")
+    place = ["--workspace", str(tmp_path), "--json"]
+
+    def say(*words: str) -> dict[str, Any]:
+        assert main([*words, *place]) == 0
+        return last_json(capsys.readouterr().out)
+
+    noted = say("note", "owl", "--name", "eagle", "--tags", "a, b", "--archive", "yes")
+    assert noted == {
+        "run": job.id,
+        "name": "eagle",
+        "tags": ["a", "b"],
+        "notes": "",
+        "archived": True,
+    }
+    assert say("runs")["runs"] == []
+    assert [run["name"] for run in say("runs", "--archived", "--search", "B")["runs"]] == ["eagle"]
+    assert say("delete", "eagle") == {"run": job.id}
+    assert say("runs", "--archived")["runs"] == []
+    assert [run["id"] for run in say("runs", "--deleted")["runs"]] == [job.id]
+    assert say("restore", "eagle") == {"run": job.id}
+    assert [run["id"] for run in say("runs", "--archived")["runs"]] == [job.id]

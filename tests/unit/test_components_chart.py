@@ -320,3 +320,20 @@ def test_a_preference_run_tells_its_figures_the_best_step_and_how_to_draw_it(wor
     assert "spec" not in look(live, run, answer["since"], 1)
     whole = live.poll({"job": run.id, "since": None, "n_shown": 0, "more": True})
     assert whole["spec"] == chart_spec(figures_of("dpo"), more=True)
+
+
+def test_each_look_reads_the_curves_aloud_as_they_are_now(workspace, run):
+    live, events = LiveRuns(workspace), begin(run, 100)
+    for number in range(1, 12):
+        step(events, number, loss=2.0 - 0.1 * number)
+    first = look(live, run)
+    assert first["reading"] is None
+    step(events, 12, loss=0.8)
+    reading = look(live, run, first["since"], 11)["reading"]
+    assert (reading["title"], reading["advice"]) == (
+        "Learning",
+        "Resume goes on from its last checkpoint.",
+    )
+    for number, loss in ((2, 1.0), (4, 1.5), (6, 1.6)):
+        events.write("eval", step=number + 10, eval_loss=loss)
+    assert look(live, run)["reading"]["verdict"] == "overfitting"

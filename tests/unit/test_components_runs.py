@@ -1,5 +1,6 @@
 """Runs, exports and chats in words: what the screen says, and that people's words stay words."""
 
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -8,8 +9,8 @@ import pytest
 from components.chat_pane import pane_value
 from components.chat_room import Answers
 from components.chat_stream import Board, PaneState, checked_prompt, note_of, with_question
-from components.export_table import build_words, types_value
-from components.exports_list import check_words, exported_file, seconds_left
+from components.export_table import build_words, fits_words, types_value
+from components.exports_list import check_words, exported_file
 from components.run_picker import is_usable
 from components.runs.actions import offered
 from components.runs.card import head_html, parent_words, remarks_html, settings_html
@@ -26,8 +27,9 @@ from studio.jobs.chat import ChatPiece, Generation
 from studio.jobs.job import ENDED, Job, create_job
 from studio.jobs.lock import hold
 from studio.models.gguf_sizes import PredictedSize
+from studio.models.hardware import Gpu, Hardware
 from studio.paths import Workspace
-from studio.results.exports import ExportCheck, read_export
+from studio.results.exports import ExportCheck
 from studio.results.repeat import Repeat
 from studio.results.runs import summarize
 from studio.settings import knobs, to_dict
@@ -244,15 +246,42 @@ def test_without_its_files_a_run_has_no_suggestions(workspace):
 
 def test_the_types_table_starts_with_one_tick_and_real_bits():
     sizes = [
-        PredictedSize(type="Q8_0", size_bytes=1500, bits_per_weight=8.504, advice="Good."),
-        PredictedSize(type="Q5_0", size_bytes=1000, bits_per_weight=5.5, advice="Old."),
+        PredictedSize(
+            type="Q8_0",
+            size_bytes=1500,
+            bits_per_weight=8.504,
+            advice="Good.",
+            memory_bytes=2_000_000,
+        ),
+        PredictedSize(
+            type="Q5_0", size_bytes=1000, bits_per_weight=5.5, advice="Old.", memory_bytes=1 << 60
+        ),
     ]
     value = types_value(sizes)
     assert value["chosen"] == ["Q8_0"]
     row = {"type": "Q8_0", "bytes": 1500, "size": "1.5 KB", "bits": "8.50", "advice": "Good."}
+    row |= {"memory": "2 MB", "fits": "Yes"}
     assert value["rows"][0] == {**row, "usual": True}
+    assert value["rows"][1]["fits"] == "No"
     assert [row["usual"] for row in value["rows"]] == [True, False]
-    assert types_value([]) == {"rows": [], "chosen": []}
+    assert types_value([]) == {"rows": [], "chosen": [], "note": ""}
+    assert types_value(sizes, "About right.")["note"] == "About right."
+
+
+def test_whether_a_file_fits_is_told_for_memory_as_it_is_now():
+    hardware = Hardware(
+        n_cores=4,
+        ram_total_bytes=1000,
+        ram_used_bytes=400,
+        cpu_percent=0.0,
+        cpu_bf16=False,
+        gpu=None,
+    )
+    words = [fits_words(n_bytes, hardware) for n_bytes in (600, 601, 900, 901)]
+    assert words == ["Yes", "If other programs are closed", "If other programs are closed", "No"]
+    gpu = Gpu(name="g", driver="d", total_bytes=800, free_bytes=700, capability=(9, 0))
+    assert fits_words(650, replace(hardware, gpu=gpu)) == "Yes, on the GPU"
+    assert fits_words(750, replace(hardware, gpu=gpu)) == "If other programs are closed"
 
 
 def test_the_build_of_llama_cpp_shows_its_share_only_once_it_is_known():
@@ -265,8 +294,9 @@ def test_a_check_is_told_with_value_and_limit():
         name="logits", passed=False, value=0.01234, limit=0.001, note="Mean KL.", type="F16"
     )
     words = check_words(check)
-    assert (words["passed"], words["numbers"], words["type"]) == (
-        False,
+    assert (words["status"], words["word"], words["numbers"], words["type"]) == (
+        "failed",
+        "✕ failed",
         "0.0123 (limit 0.001)",
         "F16",
     )
@@ -278,17 +308,6 @@ def export_job(workspace: Workspace) -> tuple[Job, EventWriter]:
     events.write("started", pid=1)
     events.write("phase", name="merge")
     return job, events
-
-
-def test_the_time_left_follows_the_speed_of_the_current_step(workspace):
-    export = read_export(export_job(workspace)[0])
-    events = [
-        {"event": "progress", "phase": "other", "done": 1, "total": 2, "time": 0.0},
-        {"event": "progress", "phase": "merge", "done": 10, "total": 100, "time": 100.0},
-        {"event": "progress", "phase": "merge", "done": 40, "total": 100, "time": 115.0},
-    ]
-    assert seconds_left(events, export) == 30.0
-    assert seconds_left(events[:2], export) is None
 
 
 def test_a_file_that_an_export_does_not_have_cannot_be_opened(workspace):

@@ -1,4 +1,4 @@
-"""Limits of divergence: one for each quantized type, read off between published neighbours."""
+"""Limits of divergence: one for each quantized type, ten times what is published."""
 
 import pytest
 
@@ -10,17 +10,7 @@ def test_every_quantized_type_has_a_limit() -> None:
     assert set(KL_LIMITS) == set(EXPORT_TYPES) - set(UNQUANTIZED)
 
 
-def test_published_types_have_ten_times_the_published_divergence() -> None:
-    published = {"Q8_0": 0.001355, "Q4_K_M": 0.031273, "Q2_K": 0.445132}
+def test_limits_are_ten_times_the_published_divergence() -> None:
+    published = {"Q8_0": 0.001355, "Q4_K_M": 0.031273, "Q2_K": 0.445132, "IQ1_S": 2.254554}
     limits = {name: KL_LIMITS[name] / 10 for name in published}
     assert limits == pytest.approx(published, abs=1e-5)
-
-
-def test_other_types_lie_between_their_neighbours() -> None:
-    for larger, between, smaller in (
-        ("Q6_K", "Q5_1", "Q5_K_M"),
-        ("Q5_K_M", "Q4_1", "Q4_K_M"),
-        ("Q4_0", "IQ4_XS", "Q3_K_M"),
-        ("Q3_K_M", "IQ3_S", "Q2_K"),
-    ):
-        assert KL_LIMITS[larger] < KL_LIMITS[between] < KL_LIMITS[smaller]

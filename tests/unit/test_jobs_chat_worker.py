@@ -37,7 +37,7 @@ class CountingModel:
         self.n_parallel = n_parallel
         self.answers: list[Counting] = []
 
-    def start(self, messages: Any, sampling: Sampling, tuned: bool) -> Counting:
+    def start(self, messages: Any, sampling: Sampling, tuned: bool, scale: float = 1.0) -> Counting:
         if len(messages[0].content) > self.n_ctx:
             raise context_full(len(messages[0].content), self.n_ctx)
         self.answers.append(Counting(sampling.max_new_tokens))
@@ -62,6 +62,7 @@ class Child:
             "messages": [{"role": "user", "content": text}],
             "sampling": asdict(Sampling(max_new_tokens=n_tokens)),
             "tuned": True,
+            "scale": 1.0,
         }
         self.pipe.commands.put(line)
 

@@ -7,6 +7,7 @@ import pytest
 
 from studio.errors import ModelError
 from studio.models.facts import Linear, block_of, read_facts
+from studio.models.llama_cpp_folder import problem_with
 
 
 def write_model(folder, tensors, config=None, name="model.safetensors"):
@@ -147,3 +148,15 @@ def test_what_cannot_be_exported_is_said_before_training(tmp_path):
     other = {**LLAMA, "architectures": ["BloomForCausalLM"]}
     problem = read_facts(write_model(tmp_path, LAYER, other)).export_problem
     assert "BloomForCausalLM is not a family" in problem
+
+
+def test_an_own_llama_cpp_opens_other_families_but_no_quantized_weights(tmp_path):
+    other = {**LLAMA, "architectures": ["BloomForCausalLM"]}
+    facts = read_facts(write_model(tmp_path / "other", LAYER, other))
+    assert problem_with(facts, "") == facts.export_problem
+    assert problem_with(facts, "/llama.cpp") == ""
+    quantized = {**other, "quantization_config": {"quant_method": "gptq"}}
+    facts = read_facts(write_model(tmp_path / "quantized", LAYER, quantized))
+    assert "quantized already" in problem_with(facts, "/llama.cpp")
+    known = read_facts(write_model(tmp_path / "known", LAYER))
+    assert problem_with(known, "") == problem_with(known, "/llama.cpp") == ""

@@ -10,6 +10,7 @@ import pytest
 
 from studio.errors import ExportError
 from studio.models.gguf_sizes import predicted_sizes
+from studio.models.gguf_tensors import gguf_shapes, n_embedding_rows
 from studio.models.gguf_types import BLOCKS, EXPORT_TYPES, check_types
 
 CODE_LLAMA = {
@@ -26,7 +27,7 @@ CODE_LLAMA = {
 
 
 def write_model(folder: Path, config: dict[str, Any]) -> Path:
-    """config.json and a weights file that is all header: the zeros behind it take no disk."""
+    """A Llama's files; the zeros behind the header take no disk."""
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     keys = hidden // config["num_attention_heads"] * config["num_key_value_heads"]
     shapes = {"model.embed_tokens.weight": (config["vocab_size"], hidden)}
@@ -40,6 +41,11 @@ def write_model(folder: Path, config: dict[str, Any]) -> Path:
         for name in ("gate", "up"):
             shapes[f"{start}mlp.{name}_proj.weight"] = (inner, hidden)
         shapes[f"{start}mlp.down_proj.weight"] = (hidden, inner)
+    return write_weights(folder, config, shapes)
+
+
+def write_weights(folder: Path, config: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> Path:
+    """config.json and a weights file that is all header."""
     header, end = {}, 0
     for name, shape in shapes.items():
         start, end = end, end + prod(shape) * 2
@@ -90,6 +96,48 @@ def test_short_rows_take_more_bits_than_the_name_says(rows: int, tmp_path: Path)
     # Not a multiple of 32: every matrix stays F16. Of 32 but not of 256: 32-blocks.
     assert (bits["Q4_K_M"] > 16) == (rows == 100)
     assert bits["Q4_K_M"] > 5.5
+
+
+BLOOM = {
+    "transformer.word_embeddings.weight": (512, 256),
+    "transformer.word_embeddings_layernorm.weight": (256,),
+    "transformer.h.0.input_layernorm.weight": (256,),
+    "transformer.h.0.self_attention.query_key_value.weight": (768, 256),
+    "transformer.h.0.self_attention.query_key_value.bias": (768,),
+    "transformer.h.0.self_attention.dense.weight": (256, 256),
+    "transformer.h.0.mlp.dense_h_to_4h.weight": (1024, 256),
+    "transformer.h.0.mlp.dense_4h_to_h.weight": (256, 1024),
+    "transformer.ln_f.weight": (256,),
+    "transformer.own_part.weight": (256,),
+}
+
+
+def test_another_familys_sizes_come_from_its_tensors(tmp_path: Path) -> None:
+    config = {"architectures": ["BloomForCausalLM"], "n_layer": 1, "n_head": 4}
+    config |= {"hidden_size": 256, "vocab_size": 512, "tie_word_embeddings": True}
+    folder = write_weights(tmp_path / "model", config, BLOOM)
+    shapes = gguf_shapes(folder)
+    assert list(shapes) == [
+        "token_embd.weight",
+        "token_embd_norm.weight",
+        "blk.0.attn_norm.weight",
+        "blk.0.attn_qkv.weight",
+        "blk.0.attn_qkv.bias",
+        "blk.0.attn_output.weight",
+        "blk.0.ffn_up.weight",
+        "blk.0.ffn_down.weight",
+        "output_norm.weight",
+        "transformer.own_part.weight",
+    ]
+    assert n_embedding_rows(folder) == 512
+    sizes = {size.type: size for size in predicted_sizes(folder)}
+    n_weights = sum(prod(shape) for shape in BLOOM.values())
+    assert n_weights * 4 < sizes["F32"].size_bytes < n_weights * 4 + 3000
+    # Embedding (a tied head), queries with keys and values, and ffn_down in Q6_K, else Q4_K.
+    fine = 512 * 256 + 768 * 256 + 256 * 1024
+    rest, exact = 256 * 256 + 1024 * 256, 4 * 256 + 768
+    bits = (fine * 6.5625 + rest * 4.5 + exact * 32) / n_weights
+    assert sizes["Q4_K_M"].bits_per_weight == round(bits, 3) == 5.877
 
 
 def test_unknown_and_empty_choices_are_refused() -> None:

@@ -1,10 +1,12 @@
 """Exports as the screen reads them: files and checks, told from events and the disk alone."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from studio.cli.export import chat_words, progress_words
 from studio.errors import JobError
 from studio.events import EventWriter
 from studio.jobs.job import Job, create_job
@@ -119,3 +121,59 @@ def test_exports_are_listed_by_run_newest_first(workspace: Workspace) -> None:
     assert created == sorted(created, reverse=True)
     with pytest.raises(JobError, match="There is no export 'nope'"):
         find_export(workspace, "nope")
+
+
+def test_the_time_left_follows_the_speed_of_the_current_step(workspace: Workspace) -> None:
+    """Another phase's speed, and that of an earlier start, say nothing of this one."""
+    job = export_job(workspace, "r", ("started", {"pid": 1}))
+    lines = [
+        {"event": "phase", "name": "quantize Q8_0", "time": 50.0},
+        {"event": "progress", "phase": "quantize Q8_0", "done": 1, "total": 9, "time": 51.0},
+        {"event": "started", "pid": 2, "time": 90.0},
+        {"event": "phase", "name": "merge", "time": 91.0},
+        {"event": "progress", "phase": "merge", "done": 7, "total": 9, "time": 95.0},
+        {"event": "phase", "name": "quantize Q8_0", "time": 99.0},
+        {"event": "progress", "phase": "quantize Q8_0", "done": 10, "total": 100, "time": 100.0},
+    ]
+    later = {**lines[-1], "done": 40, "time": 115.0}
+    with job.events_path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    assert read_export(job).seconds_left is None
+    with job.events_path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(later) + "\n")
+    found = read_export(job)
+    assert found.seconds_left == 30.0
+    assert progress_words(found) == "quantizing to Q8_0, 40 %, about 30 s left in this step ..."
+
+
+@pytest.mark.parametrize(
+    ("phase", "words"),
+    [
+        ("", "starting"),
+        ("merge", "merging the adapter"),
+        ("convert F16", "converting to F16"),
+        ("convert base", "converting the base"),
+        ("hash adapter-gguf", "hashing adapter-gguf"),
+        ("write merged model", "writing merged model"),
+        ("something new", "something new"),
+    ],
+)
+def test_phase_is_told_in_words(phase: str, words: str, workspace: Workspace) -> None:
+    events = [("phase", {"name": phase})] if phase else []
+    assert read_export(export_job(workspace, "r", *events)).doing == words
+
+
+def test_adapter_file_is_asked_on_the_base_of_its_own_export(workspace: Workspace) -> None:
+    job = export_job(workspace, "r", ("started", {"pid": 1}))
+    for kind in ("base-gguf", "adapter-gguf", "Q8_0"):
+        write(job, ("file", file(job, kind)))
+    found = read_export(job)
+    base, adapter, merged = found.files
+    assert [found.base_of(one) for one in found.files] == [None, base, None]
+    assert chat_words(found) == [
+        *(f'"{merged.path}"', f'"{base.path}" --lora "{adapter.path}"', f'"{base.path}"')
+    ]
+    base.path.unlink()
+    left = read_export(job)
+    assert [left.base_of(one) for one in left.files] == [None, None]
+    assert chat_words(left) == [f'"{merged.path}"']

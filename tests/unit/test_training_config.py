@@ -3,7 +3,7 @@
 import pytest
 
 from studio.training.adapter import AdapterSettings
-from studio.training.config import RunConfig, TrainSettings
+from studio.training.config import TrainSettings
 
 
 @pytest.mark.parametrize(("use_rslora", "scaling"), [(False, 2.0), (True, 8.0)])
@@ -33,14 +33,3 @@ def test_optimizer_steps(n_rows, batch, accumulation, epochs, max_steps, n_steps
     )
     assert settings.n_steps(n_rows) == n_steps
     assert settings.effective_batch_size == batch * accumulation
-
-
-@pytest.mark.parametrize(
-    ("method", "budget", "expected"),
-    [("sft", 0, 400), ("sft", 250, 250), ("sft", 50, 100), ("dpo", 0, 800), ("dpo", 50, 200)],
-)
-def test_tokens_that_go_through_at_once(method: str, budget: int, expected: int) -> None:
-    training = TrainSettings(
-        max_length=100, per_device_train_batch_size=4, max_tokens_per_pass=budget
-    )
-    assert RunConfig(method=method, training=training).tokens_per_pass == expected

@@ -6,36 +6,62 @@ tokens by llama.cpp, as every program that opens the file does it. No torch here
 
 import codecs
 import ctypes
-import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
 
 from studio.data.messages import Message
+from studio.engine.chat.llama_adapter import LlamaAdapter
+from studio.engine.chat.llama_gpu import gpu_layers
+from studio.engine.gguf_header import read_header
 from studio.errors import ModelError
+from studio.jobs.llama_settings import LlamaSettings, default_threads
 from studio.jobs.sampling import Sampling
+from studio.models.gguf_sizes import CHAT_CONTEXT
 from studio.text.gallery import GALLERY
+from studio.text.stops import text_after_answer
 from studio.text.template import ChatTemplate
 
-_DEFAULT_CONTEXT = 4096
+# Written by the export where training ended answers at tokens that GGUF has no mark for.
+STOP_IDS = "lora_studio.stop_ids"
+_ON_CPU = LlamaSettings(gpu_layers=0)
 
 
 class LlamaChat:
     """One loaded file. After (or while) an answer runs, `n_tokens`, `seconds` and `stop_reason`
-    ("stop", "length" or "context"; "" while it runs) tell of it."""
+    ("stop", "length" or "context"; "" while it runs) tell of it. `adapter` is switched between
+    answers; None where there is none."""
 
-    def __init__(self, path: Path, n_ctx: int = _DEFAULT_CONTEXT) -> None:
-        """Load `path` with room for `n_ctx` tokens, or fewer where the model was made for fewer.
+    def __init__(
+        self,
+        path: Path,
+        n_ctx: int = CHAT_CONTEXT,
+        settings: LlamaSettings = _ON_CPU,
+        adapter: Path | None = None,
+    ) -> None:
+        """Load `path` with room for `n_ctx` tokens, or fewer where the model was made for fewer;
+        the GGUF adapter on it is off until it is turned on.
 
-        Raises: ModelError when the file is no GGUF, cut, or of an unknown architecture.
+        Raises: ModelError when the file is no GGUF, cut, or of an unknown architecture, or the
+        adapter is one of another model.
         """
-        trained = _trained_context(path)
-        self.n_ctx = min(n_ctx, trained) if trained else n_ctx
-        self._llama = open_llama(path, n_ctx=self.n_ctx, last_n_tokens_size=self.n_ctx)
+        shape = _read_shape(path)
+        self.n_ctx = min(n_ctx, shape.n_ctx) if shape.n_ctx else n_ctx
+        needed = path.stat().st_size + self.n_ctx * shape.cache_bytes_a_token
+        self._llama = open_llama(
+            path,
+            settings.threads,
+            n_ctx=self.n_ctx,
+            last_n_tokens_size=self.n_ctx,
+            n_gpu_layers=gpu_layers(settings.gpu_layers, needed, shape.n_layers),
+        )
         self._vocab = self._llama._model.vocab
+        self.adapter = LlamaAdapter(self._llama, adapter) if adapter else None
         self._spm = read_value(self._llama, "tokenizer.ggml.model") == "llama"
         self.template = self._template()
         self.n_tokens = 0
@@ -63,6 +89,19 @@ class LlamaChat:
                 found[f"{kind}_token"] = self._llama._model.token_get_text(int(token_id))
         return found
 
+    @cached_property
+    def stop_ids(self) -> frozenset[int]:
+        """What ended an answer in training, as far as the file tells: the ids that the export
+        noted, and the control token that the template writes right behind an answer."""
+        noted = read_value(self._llama, STOP_IDS).split(",")
+        found = {int(token_id) for token_id in noted if token_id}
+        rest = text_after_answer(self.template, self.special_tokens())
+        ids = self.tokenize(rest) if rest else []
+        first = next((i for i in ids if self._llama._model.token_get_text(i) != "▁"), None)
+        if first is not None and llama_cpp.llama_vocab_is_control(self._vocab, first):
+            found.add(first)
+        return frozenset(found)
+
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Tokens of the conversation up to where the assistant speaks, BOS once.
 
@@ -84,7 +123,8 @@ class LlamaChat:
 
         Raises: ModelError when the prompt does not fit the context.
         """
-        yield from (piece for piece in self.answer(self.prompt_ids(messages), sampling) if piece)
+        pieces = self.answer(self.prompt_ids(messages), sampling, self.stop_ids)
+        yield from (piece for piece in pieces if piece)
 
     def answer(
         self, prompt_ids: Sequence[int], sampling: Sampling, stop_ids: frozenset[int] = frozenset()
@@ -159,34 +199,52 @@ def read_value(llama: llama_cpp.Llama, key: str) -> str:
     return buffer.value.decode("utf-8", errors="replace")
 
 
-def _trained_context(path: Path) -> int:
-    """Tokens that the model was made for; 0 where the file does not say."""
+@dataclass(frozen=True)
+class _Shape:
+    """Tokens that the model was made for, its layers, and the keys and values of one token in F16;
+    0 where the file does not say."""
+
+    n_ctx: int
+    n_layers: int
+    cache_bytes_a_token: int
+
+
+def _read_shape(path: Path) -> _Shape:
     llama = open_llama(path, vocab_only=True)
     try:
         architecture = read_value(llama, "general.architecture")
-        return int(read_value(llama, f"{architecture}.context_length") or 0)
+
+        def number(key: str) -> int:
+            value = read_value(llama, f"{architecture}.{key}")
+            return int(value) if value.isdigit() else 0
+
+        n_layers, n_heads = number("block_count"), number("attention.head_count") or 1
+        n_kv = number("attention.head_count_kv") or n_heads
+        width = number("attention.key_length") or number("embedding_length") // n_heads
+        # Two bytes each for a key and a value.
+        return _Shape(number("context_length"), n_layers, 4 * n_layers * n_kv * width)
     finally:
         llama.close()
 
 
-def n_threads() -> int:
-    """The cores that this process may use; OMP_NUM_THREADS, where set, wins."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    if wanted.isdigit() and int(wanted) > 0:
-        return int(wanted)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def open_llama(path: Path, threads: int = 0, **options: Any) -> llama_cpp.Llama:
+    """`path` in llama.cpp; 0 threads are all that this process may use.
 
-
-def open_llama(path: Path, **options: Any) -> llama_cpp.Llama:
-    """`path` in llama.cpp. Raises: ModelError when llama.cpp refuses it."""
-    threads = n_threads()
+    Raises: ModelError when llama.cpp refuses it.
+    """
+    threads = threads or default_threads()
     try:
         return llama_cpp.Llama(
             str(path), n_threads=threads, n_threads_batch=threads, verbose=False, **options
         )
     except ValueError as error:
+        header = read_header(path)
+        if header is not None and header.kind == "adapter":
+            raise ModelError(
+                f"'{path.name}' is an adapter: it does not talk without its base.",
+                "Open the base file that was exported with it, and the adapter on it.",
+                "gguf_adapter",
+            ) from error
         raise ModelError(
             f"llama.cpp cannot open '{path.name}' ({path.stat().st_size:,} bytes)."
             if path.is_file()

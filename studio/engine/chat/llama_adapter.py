@@ -19,7 +19,8 @@ class LlamaAdapter:
         self._llama = llama
         self.scale = 0.0
         handle = llama_cpp.llama_adapter_lora_init(llama._model.model, str(path).encode())
-        if handle is None:
+        # A null pointer, not None.
+        if not handle:
             raise ModelError(
                 f"llama.cpp cannot put '{path.name}' on this model.",
                 "Take the base file that was exported with the adapter.",

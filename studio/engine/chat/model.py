@@ -7,7 +7,6 @@ GGUF files; neither loads the other's library.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from studio.data.messages import Message
@@ -41,8 +40,12 @@ class ChatModel(Protocol):
     n_ctx: int
     n_parallel: int
 
-    def start(self, messages: Sequence[Message], sampling: Sampling, tuned: bool) -> AnswerStream:
-        """A new answer. Raises: StudioError when the messages do not render or do not fit."""
+    def start(
+        self, messages: Sequence[Message], sampling: Sampling, tuned: bool, scale: float = 1.0
+    ) -> AnswerStream:
+        """A new answer, not `tuned` by the base alone; `scale` is the strength of a GGUF adapter.
+
+        Raises: StudioError when the messages do not render or do not fit."""
 
 
 def load_chat(target: ChatTarget) -> ChatModel:
@@ -50,7 +53,7 @@ def load_chat(target: ChatTarget) -> ChatModel:
     if target.kind == "gguf":
         from studio.engine.chat.llama_model import LlamaChatModel  # noqa: PLC0415  (llama.cpp, no torch)
 
-        return LlamaChatModel(Path(target.model))
+        return LlamaChatModel(target)
     from studio.engine.chat.torch_model import TorchChatModel  # noqa: PLC0415  (torch, no llama.cpp)
 
     return TorchChatModel(target)

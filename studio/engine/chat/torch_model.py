@@ -71,8 +71,13 @@ class TorchChatModel:
         self.model: Any = load_tuned(base, Path(target.adapter)) if target.has_adapter else base
         self.switch = AdapterSwitch(self.model)
 
-    def start(self, messages: Sequence[Message], sampling: Sampling, tuned: bool) -> AnswerStream:
-        """A new answer. Raises: StudioError when the messages do not render or do not fit."""
+    def start(
+        self, messages: Sequence[Message], sampling: Sampling, tuned: bool, scale: float = 1.0
+    ) -> AnswerStream:
+        """A new answer; `scale` says nothing here: a run answers as it was trained.
+
+        Raises: StudioError when the messages do not render or do not fit.
+        """
         prompt_ids = prompt_ids_of(self.encoder, self._layout, messages)
         if len(prompt_ids) >= self.n_ctx:
             raise context_full(len(prompt_ids), self.n_ctx)

@@ -9,29 +9,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import gguf
-import numpy as np
 import torch
 
-from studio.engine.chat.llama import open_llama
 from studio.engine.chat.llama_adapter import LlamaAdapter
 from studio.engine.export.changes import Update, read_changes
 from studio.engine.export.checks import (
     F16_LIMIT,
-    Array,
     Check,
     f32_limit,
     largest_difference,
     mean_kl,
 )
 from studio.engine.export.convert import checked
+from studio.engine.export.logits import Array, all_logits, open_exact
 from studio.engine.export.metadata import clean_name
 from studio.engine.export.turning import rows_turned
 from studio.errors import ExportError
 from studio.jobs.export_outputs import ADAPTER_GGUF, check_also
 from studio.models.facts import read_config
 from studio.models.gguf_tensors import GgufTensor, exported_tensors, known_family
-
-_F32_CACHE = 0  # GGML_TYPE_F32
 
 
 def write_adapter_gguf(base: Path, adapter: Path, target: Path, name: str) -> None:
@@ -123,25 +119,10 @@ def _switched_logits(
     base_file: Path, file: Path, sequences: Sequence[list[int]]
 ) -> tuple[list[Array], list[Array], list[Array]]:
     """Logits before the adapter is there, with it on, and with it off again; one loaded model."""
-    longest = max(len(ids) for ids in sequences)
-    llama = open_llama(
-        base_file, n_ctx=longest, logits_all=True, type_k=_F32_CACHE, type_v=_F32_CACHE
-    )
-
-    def logits() -> list[Array]:
-        found = []
-        for ids in sequences:
-            llama.reset()  # type: ignore[no-untyped-call]
-            llama.eval(ids)
-            found.append(np.array(llama.scores[: len(ids)], dtype=np.float32))
-        return found
-
-    try:
-        before = logits()
+    with open_exact(base_file, sequences) as llama:
+        before = all_logits(llama, sequences)
         adapter = LlamaAdapter(llama, file)
         adapter.turn(1.0)
-        on = logits()
+        on = all_logits(llama, sequences)
         adapter.turn(0.0)
-        return before, on, logits()
-    finally:
-        llama.close()
+        return before, on, all_logits(llama, sequences)

@@ -35,7 +35,13 @@ _PREFIX = "base_model.model."
 # These start from a changed base weight, so base + B @ A is not what was trained.
 _CHANGES_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
 _MERGES = ("LORA", "ADALORA", "IA3", "VERA", "LOHA", "LOKR", "OFT", "MISS")
-_EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight")
+# GPT-2 as it was published: saved without the part that its model with a head puts it in.
+_BARE_GPT2 = "wte.weight"
+_EMBEDDINGS = (
+    *("embed_tokens.weight", "wte.weight", "embed_in.weight"),
+    # BLOOM and Falcon, which the user's own llama.cpp converts.
+    "word_embeddings.weight",
+)
 
 
 class Change(Protocol):
@@ -138,6 +144,8 @@ def read_changes(base: Path, adapter: Path) -> dict[str, Change]:
 def _pieces(config: dict[str, Any], names: Mapping[str, object]) -> dict[str, Piece]:
     """Where each weight of the checkpoint lies in memory; a tied head is the embedding there."""
     pieces = memory_names(names)
+    if _BARE_GPT2 in names:
+        pieces = {name: Piece(f"transformer.{name}") for name in names}
     if config.get("tie_word_embeddings") and "lm_head.weight" in pieces:
         embedding = next((name for name in pieces if name.endswith(_EMBEDDINGS)), "lm_head.weight")
         pieces["lm_head.weight"] = Piece(embedding)

@@ -2,6 +2,7 @@
 
 tokens   llama.cpp cuts every text as the tokenizer does; special tokens are one id each
 prompt   the file's own template, rendered and cut, gives the ids that training used
+stops    the tokens that end an answer in training end it in llama.cpp, by the file's own marks
 merge    merged = base + adapter, and not the base
 logits   what the file computes, against transformers, on the run's own rows
 """
@@ -11,21 +12,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import gguf
+import llama_cpp
 import numpy as np
 import psutil
 import torch
 
 from studio.engine.chat.llama import LlamaChat, open_llama
 from studio.engine.export.kl_limits import KL_LIMITS
+from studio.engine.export.logits import Array, all_logits, divergence, log_softmax, open_exact
 from studio.engine.export.texts import CheckTexts
 from studio.engine.export.vocabulary import Mismatch, Proof
+from studio.engine.gguf_header import read_header
 from studio.engine.loading import load_base, load_tuned
 from studio.errors import ExportError
 from studio.models.facts import read_facts
 from studio.models.gguf_families import FAMILIES
-
-Array = np.ndarray[Any, np.dtype[np.float32]]
 
 F32_LIMIT = 1e-3
 # Where llama.cpp takes the activation from a table (GELU).
@@ -35,14 +36,13 @@ F16_LIMIT = 1e-4
 BF16_LIMIT = 1e-3
 # merged against base + adapter: the sum is rounded once, to the format of the merged folder.
 MERGE_LIMITS = {"F32": 1e-3, "F16": F16_LIMIT, "BF16": BF16_LIMIT}
-_F32_CACHE = 0  # GGML_TYPE_F32
 _MEMORY_SHARE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One question to a file: `value` within `limit` passes. `type` is "" where it holds for
-    all files of the export."""
+    """One question to a file: `value` within `limit` passes, or is no more than a warning.
+    `type` is "" where it holds for all files of the export."""
 
     name: str
     passed: bool
@@ -50,17 +50,21 @@ class Check:
     limit: float
     note: str
     type: str = ""
+    warned: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The values of a `check` event."""
         return asdict(self)
 
 
-def check_tokens(path: Path, texts: CheckTexts, proof: Proof) -> Check:
-    """Texts that llama.cpp cuts differently from the tokenizer, special tokens included."""
+def check_tokens(path: Path, texts: CheckTexts, proof: Proof | None) -> Check:
+    """Texts that llama.cpp cuts differently from the tokenizer, special tokens included.
+
+    `proof` is None for a file whose vocabulary another converter wrote."""
+    plain, said = (texts.texts, "") if proof is None else (proof.texts, proof.note)
     added = texts.encoder.tokenizer.added
     special = {token_id: token.content for token_id, token in added.items() if token.special}
-    wanted = [(text, texts.encode(text)) for text in proof.texts]
+    wanted = [(text, texts.encode(text)) for text in plain]
     wanted += [(content, [token_id]) for token_id, content in special.items() if content]
     wrong: list[Mismatch] = []
     llama = open_llama(path, vocab_only=True)
@@ -71,7 +75,7 @@ def check_tokens(path: Path, texts: CheckTexts, proof: Proof) -> Check:
                 wrong.append(Mismatch(text, expected, found))
     finally:
         llama.close()
-    said = f"{len(proof.texts)} texts and {len(special)} special tokens. {proof.note}".strip()
+    said = f"{len(plain)} texts and {len(special)} special tokens. {said}".strip()
     return Check(
         name="tokens",
         passed=not wrong,
@@ -100,14 +104,34 @@ def check_prompt(path: Path, texts: CheckTexts) -> Check:
         n_bos = texts.encoder.prompt_ids(texts.conversations[0]).count(bos)
     elif bos is not None:
         n_bos = starts.count(bos)
+    wanted = int(texts.starts_with_bos)
     note = f"{len(texts.conversations)} conversations; BOS comes {n_bos} times in a prompt."
+    if n_bos != wanted:
+        note = f"BOS comes {n_bos} times in a prompt; in training it came {wanted} times."
     return Check(
         name="prompt",
-        passed=not wrong and n_bos <= 1,
-        value=len(wrong),
+        passed=not wrong and n_bos == wanted,
+        value=len(wrong) or abs(n_bos - wanted),
         limit=0,
         note=_difference(wrong) if wrong else note,
     )
+
+
+def check_stops(path: Path, texts: CheckTexts) -> Check:
+    """Whether the token that ends an answer ends it for every program that opens the file."""
+    tokenizer = texts.encoder.tokenizer
+    end = texts.encoder.eos_id if texts.end_of_turn is None else texts.end_of_turn
+    ends = [] if end is None else [end]
+    llama = open_llama(path, vocab_only=True)
+    try:
+        vocab = llama._model.vocab
+        missing = [one for one in ends if not llama_cpp.llama_vocab_is_eog(vocab, one)]
+    finally:
+        llama.close()
+    note = f"{tokenizer.token(ends[0])!r} ends an answer." if ends else "No token ends an answer."
+    if missing:
+        note = f"{tokenizer.token(missing[0])!r} ends an answer in training, but not in the file."
+    return Check(name="stops", passed=not missing, value=len(missing), limit=0, note=note)
 
 
 def _difference(wrong: Sequence[Mismatch]) -> str:
@@ -163,19 +187,20 @@ def check_logits(path: Path, file_type: str, reference: list[Array], texts: Chec
 
 def f32_limit(path: Path) -> float:
     """How far a logit of the F32 file at `path` may lie from transformers'."""
-    field = gguf.GGUFReader(path).get_field("general.architecture")
-    inexact = {family.architecture for family in FAMILIES if not family.exact}
-    return TABLE_LIMIT if field and field.contents() in inexact else F32_LIMIT
+    header = read_header(path)
+    # Of a family that another converter wrote, the graph may use tables.
+    exact = {family.architecture for family in FAMILIES if family.exact}
+    return TABLE_LIMIT if header and header.architecture not in exact else F32_LIMIT
 
 
 def check_file(path: Path, file_type: str) -> Check:
     """1 where the file does not hold all that its own table of tensors promises."""
     size = path.stat().st_size
-    try:
-        tensors = gguf.GGUFReader(path).tensors
-        cut, note = False, f"{len(tensors)} tensors, {size:,} bytes."
-    except (ValueError, IndexError):
-        cut, note = True, f"The file ends early, after {size:,} bytes."
+    header = read_header(path)
+    cut = header is None or header.end > size
+    note = f"The file ends early, after {size:,} bytes."
+    if header is not None and not cut:
+        note = f"{len(header.tensors)} tensors, {size:,} bytes."
     return Check(name="file", passed=not cut, value=int(cut), limit=0, note=note, type=file_type)
 
 
@@ -217,17 +242,8 @@ def _forward(model: torch.nn.Module, ids: list[int]) -> Array:
 
 def llama_logits(path: Path, sequences: Sequence[list[int]]) -> list[Array]:
     """Logits [T, V] of each sequence in llama.cpp."""
-    longest = max(len(ids) for ids in sequences)
-    llama = open_llama(path, n_ctx=longest, logits_all=True, type_k=_F32_CACHE, type_v=_F32_CACHE)
-    found = []
-    try:
-        for ids in sequences:
-            llama.reset()  # type: ignore[no-untyped-call]
-            llama.eval(ids)
-            found.append(np.array(llama.scores[: len(ids)], dtype=np.float32))
-    finally:
-        llama.close()
-    return found
+    with open_exact(path, sequences) as llama:
+        return all_logits(llama, sequences)
 
 
 def largest_difference(one: Sequence[Array], other: Sequence[Array]) -> float:
@@ -240,16 +256,10 @@ def mean_kl(reference: Sequence[Array], found: Sequence[Array]) -> float:
     """Mean over all positions of KL(reference || found), in nats."""
     total, n = 0.0, 0
     for expected, got in zip(reference, found, strict=True):
-        log_p, log_q = _log_softmax(expected), _log_softmax(got)
-        total += float((np.exp(log_p) * (log_p - log_q)).sum())
+        total += float(divergence(log_softmax(expected), log_softmax(got)).sum())
         n += len(expected)
     # Rounding can bring equal distributions a hair below zero.
     return max(total / n, 0.0)
-
-
-def _log_softmax(logits: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
 def _same_choice(reference: Sequence[Array], found: Sequence[Array]) -> float:

@@ -1,12 +1,15 @@
 """A model folder, as transformers saves it → one GGUF in F32, F16 or BF16.
 
-Tensors are streamed: one at a time is in memory. What would come out wrong is refused with
+Tensors are streamed: two at a time are in memory. What would come out wrong is refused with
 ExportError: an unknown tensor, a missing one, a number that the format cannot hold.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +76,16 @@ def write_gguf(
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for done, array in enumerate(_arrays(folder, tensors, dtype), start=1):
-            writer.write_tensor_data(array)
-            progress(done, len(tensors))
+        # One tensor is written while the next one is read and converted.
+        with ThreadPoolExecutor(1) as thread:
+            written: Future[None] | None = None
+            for done, array in enumerate(_arrays(folder, tensors, dtype), start=1):
+                if written is not None:
+                    written.result()
+                written = thread.submit(writer.write_tensor_data, array)
+                progress(done, len(tensors))
+        if written is not None:
+            written.result()
     finally:
         writer.close()
 
@@ -116,15 +126,21 @@ def refuse_unsupported(folder: Path) -> None:
 def _arrays(
     folder: Path, tensors: Sequence[GgufTensor], dtype: torch.dtype
 ) -> Iterator[np.ndarray[Any, Any]]:
+    """Each tensor's values in the file's format: a view of one of two buffers that take turns, so
+    that one may be written while the other is filled. Fresh memory would cost a third more time."""
     config, family = read_config(folder), known_family(folder)
+    largest = max(int(np.prod(tensor.shape)) for tensor in tensors)
+    buffers = cycle([torch.empty(largest, dtype=dtype) for _ in range(2)])
     for tensor, sources in zip(tensors, read_sources(folder, tensors), strict=True):
         values = turned(tensor, sources, family, config)
         sources.clear()
-        kept = dtype if is_matrix(tensor.name, tensor.shape) else torch.float32
-        values = checked(values, tensor.name, kept).to(kept)
+        if not is_matrix(tensor.name, tensor.shape):
+            yield checked(values, tensor.name, torch.float32).float().contiguous().numpy()
+            continue
+        filled = next(buffers)[: values.numel()].view(values.shape)
+        filled.copy_(checked(values, tensor.name, dtype))
         # numpy has no bfloat16: the bits travel as 16-bit integers.
-        bits = values.view(torch.int16) if kept == torch.bfloat16 else values
-        yield bits.contiguous().numpy()
+        yield (filled.view(torch.int16) if dtype == torch.bfloat16 else filled).numpy()
 
 
 def read_sources(folder: Path, tensors: Sequence[GgufTensor]) -> Iterator[list[torch.Tensor]]:
@@ -152,13 +168,15 @@ def _places(folder: Path) -> dict[str, Path]:
 
 def checked(values: torch.Tensor, name: str, dtype: torch.dtype) -> torch.Tensor:
     """`values`, once it is sure that `dtype` can hold them. Raises: ExportError, F16Overflow."""
-    if not bool(values.isfinite().all()):
+    # One pass: a NaN or an infinity goes through to the smallest or the largest.
+    least, most = map(float, values.aminmax()) if values.numel() else (0.0, 0.0)
+    if not (math.isfinite(least) and math.isfinite(most)):
         raise ExportError(
             f"The weights of {name} hold values that are not numbers (NaN or infinite).",
             "Export an earlier checkpoint, or train again with a lower learning rate.",
             "weights_not_finite",
         )
-    largest = float(values.abs().max()) if values.numel() else 0.0
+    largest = max(-least, most)
     if dtype == torch.float16 and values.dim() > 1 and largest > F16_MAX:
         raise F16Overflow(
             f"{name} has a weight of {largest:.0f}; F16 ends at {F16_MAX:.0f}.",

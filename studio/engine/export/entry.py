@@ -8,14 +8,12 @@ the next start sweeps the rest.
 """
 
 import errno
-import re
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from studio.engine.export import checks
-from studio.engine.export.checks import Array
 from studio.engine.export.convert import (
     F16Overflow,
     fits_f16,
@@ -23,45 +21,32 @@ from studio.engine.export.convert import (
     write_gguf,
 )
 from studio.engine.export.gate import Gate, Steps
+from studio.engine.export.held_out import HeldOut
+from studio.engine.export.imatrix import collect_imatrix
+from studio.engine.export.logits import Array
+from studio.engine.export.measure import Measurement, imatrix_check
 from studio.engine.export.merge import merge_adapter
 from studio.engine.export.outputs import Outputs, Tuned
+from studio.engine.export.own_llama_cpp import convert_with
 from studio.engine.export.quantize import quantize
-from studio.engine.export.texts import CheckTexts, texts_for_model, texts_for_run
+from studio.engine.export.source import Source, read_source, refuse_without_disk
 from studio.engine.export.tokenizer import read_vocabulary
 from studio.engine.export.vocabulary import Proof, prove_vocabulary
 from studio.engine.loading import set_threads
 from studio.errors import ExportError
 from studio.events import EventWriter
-from studio.jobs.export_outputs import ADAPTER_GGUF, check_also, output_bytes
-from studio.jobs.job import Job, find_job
+from studio.jobs.export_outputs import ADAPTER_GGUF, check_also
+from studio.jobs.job import Job
 from studio.jobs.worker import StopRequested
 from studio.models.facts import read_facts
-from studio.models.gguf_sizes import predicted_sizes
 from studio.models.gguf_tensors import n_embedding_rows
 from studio.models.gguf_types import UNQUANTIZED, check_types
-from studio.models.reference import ModelRef
 from studio.paths import Workspace
-from studio.training.config import read_config
-from studio.training.result_folder import ADAPTER
+from studio.results.exports import read_export
+from studio.results.report_card import write_cards
 
-# Room for the vocabulary file, the folder's copies and rounding.
-_SPARE_BYTES = 64 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """What is exported: a base folder, the adapter on it or None, and what to check with.
-
-    `base_name` and the id of `run` are told in the file.
-    """
-
-    run: Job | None
-    name: str
-    base: Path
-    adapter: Path | None
-    texts: CheckTexts
-    chat_template: str
-    base_name: str = ""
+# A file with its type.
+NamedFile = tuple[str, Path]
 
 
 def run_export(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, Any]:
@@ -96,41 +81,6 @@ def run_export(job: Job, workspace: Workspace, events: EventWriter) -> dict[str,
         export.sweep_work()
 
 
-def read_source(config: dict[str, Any], workspace: Workspace) -> Source:
-    """The run or model that an export job's config names."""
-    if config.get("model"):
-        folder = ModelRef.parse(config["model"]).folder()
-        name = config["model"] if ModelRef.parse(config["model"]).source == "starter" else ""
-        texts = texts_for_model(folder)
-        return Source(
-            run=None,
-            name=file_name(name or folder.name),
-            base=folder,
-            adapter=None,
-            texts=texts,
-            chat_template=texts.encoder.tokenizer.templates.get("default", ""),
-        )
-    run = find_job(workspace, config["run"], "train")
-    run_config = read_config(run.config(), "config.json")
-    base = ModelRef.parse(run_config.model).folder()
-    texts = texts_for_run(run_config, base, workspace)
-    adapter = run.folder / ADAPTER
-    return Source(
-        run=run,
-        name=file_name(run.name),
-        base=base,
-        adapter=adapter,
-        texts=texts,
-        chat_template=texts.encoder.template.source,
-        base_name=Path(run_config.model.partition("@")[0]).name,
-    )
-
-
-def file_name(name: str) -> str:
-    """`name` without what a file system or a program could trip over."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
-
-
 class _Export:
     """One run of the job: its folders and the way from a source to its files."""
 
@@ -159,14 +109,25 @@ class _Export:
     def run(
         self, source: Source, types: tuple[str, ...], also: tuple[str, ...] = ()
     ) -> dict[str, Any]:
-        refuse_unsupported(source.base)
+        if source.llama_cpp is None:
+            refuse_unsupported(source.base)
         checks.refuse_without_memory(source.base)
         refuse_without_disk(self._job.folder, source, types, also)
         self._files_dir.mkdir(parents=True)
         self._work_dir.mkdir(parents=True)
-        proof = self._prove(source) if types or ADAPTER_GGUF in also else None
-        if types and proof is not None:
-            self._gguf_files(source, types, proof)
+        try:
+            self._write_all(source, types, also)
+        except ExportError:
+            # The card of a file that failed tells why.
+            write_cards(read_export(self._job))
+            raise
+        write_cards(read_export(self._job))
+        return self._gate.results(types)
+
+    def _write_all(self, source: Source, types: tuple[str, ...], also: tuple[str, ...]) -> None:
+        own = source.llama_cpp is None
+        proof = self._prove(source) if own and (types or ADAPTER_GGUF in also) else None
+        reference = self._gguf_files(source, types, proof) if types else None
         if source.run is not None and source.adapter is not None and also:
             tuned = Tuned(
                 run=source.run,
@@ -176,9 +137,21 @@ class _Export:
                 texts=source.texts,
             )
             Outputs(tuned, self._steps, self._gate, self._files_dir).write(also, proof)
-        return self._gate.results(types)
+        if source.held_out is not None and reference is not None:
+            self._measure(source, source.held_out, reference, types)
 
-    def _gguf_files(self, source: Source, types: tuple[str, ...], proof: Proof) -> None:
+    def _measure(
+        self, source: Source, held_out: HeldOut, reference: NamedFile, types: tuple[str, ...]
+    ) -> None:
+        files = [(name, self._gate.kept[name]) for name in types if name in self._gate.kept]
+        measurement = Measurement(held_out, self._steps, self._gate, self._work_dir)
+        measurement.quality(reference, files)
+        measurement.answers(source.base, source.adapter, source.recipe, files)
+
+    def _gguf_files(self, source: Source, types: tuple[str, ...], proof: Proof | None) -> NamedFile:
+        """Write and check them; gives the unquantized file that the others are measured by.
+
+        Without a proven vocabulary the user's llama.cpp folder converts."""
         folder, merged_type = self._merge(source, types)
         self.phase("logits of the model")
         reference = checks.model_logits(folder, source.texts.sequences)
@@ -191,9 +164,23 @@ class _Export:
             )
             self._gate.refuse_failed("merge")
         base = self._convert(source, folder, proof, reference, types)
-        for file_type in types:
-            if file_type not in UNQUANTIZED:
-                self._quantize(source, base, file_type, reference)
+        quantized = [name for name in types if name not in UNQUANTIZED]
+        imatrix = self._weigh(source, base[1]) if quantized else None
+        for file_type in quantized:
+            self._quantize(source, base[1], file_type, reference, imatrix)
+        return base
+
+    def _weigh(self, source: Source, path: Path) -> Path | None:
+        """The importance matrix as a file; None where none is wanted."""
+        if source.calibration is None:
+            return None
+        phase, (sequences, rows) = "importance matrix", source.calibration
+        self.phase(phase)
+        imatrix = collect_imatrix(path, sequences, rows, self._steps.progress(phase, "tokens"))
+        self._gate.record(imatrix_check(imatrix))
+        target = self._work_dir / "imatrix.npz"
+        imatrix.save(target)
+        return target
 
     def _prove(self, source: Source) -> Proof:
         self.phase("tokens")
@@ -207,6 +194,7 @@ class _Export:
             vocabulary,
             add_bos=texts.starts_with_bos,
             eot_id=end if source.chat_template and end != eos else None,
+            stop_ids=tuple(sorted(texts.encoder.stop_ids)),
         )
         return prove_vocabulary(
             source.base, vocabulary, texts.encode, texts.texts, texts.prompts(), self._work_dir
@@ -234,17 +222,18 @@ class _Export:
         self,
         source: Source,
         folder: Path,
-        proof: Proof,
+        proof: Proof | None,
         reference: list[Array],
         types: tuple[str, ...],
-    ) -> Path:
-        """Write the unquantized types; gives the file that the quantized ones are made from."""
+    ) -> NamedFile:
+        """Write the unquantized types; gives the file that the quantized ones are made from, or
+        where there are none, the most exact one."""
         wanted = [name for name in UNQUANTIZED if name in types]
-        base_type = ""
+        base_type = wanted[0] if wanted else ""
         if len(wanted) < len(types):
             base_type = "F16" if fits_f16(folder) else "F32"
         base_path = Path()
-        for file_type in dict.fromkeys(filter(None, (base_type, *wanted))):
+        for file_type in dict.fromkeys((base_type, *wanted)):
             path = self._write(source, folder, proof, file_type)
             if not self._gate.asked("tokens"):
                 self._gate.check_text(path, source.texts, proof)
@@ -253,12 +242,20 @@ class _Export:
             )
             if file_type == base_type:
                 base_path = kept
-        return base_path
+        return base_type, base_path
 
-    def _write(self, source: Source, folder: Path, proof: Proof, file_type: str) -> Path:
+    def _write(self, source: Source, folder: Path, proof: Proof | None, file_type: str) -> Path:
         phase = f"convert {file_type}"
         self.phase(phase)
         path = self._part(source, file_type)
+        if source.llama_cpp is not None:
+            scratch, report = self._work_dir / f"own-{file_type}", self._progress(phase, "%")
+            template = source.chat_template
+            convert_with(
+                source.llama_cpp, folder, path, file_type, source.name, template, scratch, report
+            )
+            return path
+        assert proof is not None, "the vocabulary is proven where the studio converts"
         write_gguf(
             folder,
             path,
@@ -274,32 +271,16 @@ class _Export:
     def _part(self, source: Source, file_type: str) -> Path:
         return self._files_dir / f"{source.name}-{file_type}.gguf.part"
 
-    def _quantize(self, source: Source, base: Path, file_type: str, reference: list[Array]) -> None:
+    def _quantize(
+        self,
+        source: Source,
+        base: Path,
+        file_type: str,
+        reference: list[Array],
+        imatrix: Path | None,
+    ) -> None:
         phase = f"quantize {file_type}"
         self.phase(phase)
         path = self._part(source, file_type)
-        quantize(base, path, file_type, self._progress(phase))
+        quantize(base, path, file_type, self._progress(phase), imatrix)
         self._gate.admit(path, source.texts, file_type, reference, keep=True)
-
-
-def refuse_without_disk(
-    folder: Path, source: Source, types: tuple[str, ...], also: tuple[str, ...]
-) -> None:
-    """Raises: ExportError when the files of the export, and those on the way, do not fit."""
-    base = source.base
-    sizes = {size.type: size.size_bytes for size in predicted_sizes(base)}
-    needed = sum(sizes[name] for name in set(types)) + _SPARE_BYTES
-    if not set(types) <= set(UNQUANTIZED) and "F16" not in types:
-        needed += sizes["F16"]
-    if source.adapter is not None:
-        needed += sum(output_bytes(base, source.adapter, also).values())
-    if types and source.adapter is not None:
-        precise = read_facts(base).dtype == "F32" or "F32" in types
-        needed += sizes["F32" if precise else "F16"]
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise ExportError(
-            f"The export needs {needed / 1e9:.2f} GB on the disk; {free / 1e9:.2f} GB are free.",
-            "Free some space, or choose fewer or smaller types.",
-            "disk_full",
-        )

@@ -16,7 +16,6 @@ from transformers import AutoTokenizer, GenerationConfig
 
 from studio.engine.export.checks import (
     F32_LIMIT,
-    Array,
     Check,
     check_merge,
     largest_difference,
@@ -24,6 +23,7 @@ from studio.engine.export.checks import (
     tuned_logits,
 )
 from studio.engine.export.convert import F16Overflow
+from studio.engine.export.logits import Array
 from studio.engine.export.merge import Progress, merge_adapter
 from studio.engine.export.texts import CheckTexts
 from studio.jobs.export_outputs import ADAPTER_FOLDER, MERGED

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from studio.engine.export import checks
-from studio.engine.export.checks import Array, Check
+from studio.engine.export.checks import Check
+from studio.engine.export.logits import Array
 from studio.engine.export.quantize import bits_per_weight
 from studio.engine.export.texts import CheckTexts
 from studio.engine.export.vocabulary import Proof
@@ -60,12 +61,13 @@ class Steps:
 
 
 class Gate:
-    """The files that came through, and every check that was made."""
+    """The files that came through (`kept`: type → path), and every check that was made."""
 
     def __init__(self, steps: Steps, work_dir: Path) -> None:
         self._steps = steps
         self._work_dir = work_dir
         self._files: list[dict[str, Any]] = []
+        self.kept: dict[str, Path] = {}
         self._checks: list[Check] = []
 
     def asked(self, name: str) -> bool:
@@ -91,12 +93,13 @@ class Gate:
         self._files.sort(key=lambda file: place.get(file["type"], len(types)))
         return {"files": self._files, "checks": [check.as_dict() for check in self._checks]}
 
-    def check_text(self, path: Path, texts: CheckTexts, proof: Proof) -> None:
+    def check_text(self, path: Path, texts: CheckTexts, proof: Proof | None) -> None:
         """What holds for every file, as all carry the same vocabulary and template."""
         self._steps.phase("check tokens and prompt")
         self.record(checks.check_tokens(path, texts, proof))
         self.record(checks.check_prompt(path, texts))
-        self.refuse_failed("tokens", "prompt")
+        self.record(checks.check_stops(path, texts))
+        self.refuse_failed("tokens", "prompt", "stops")
 
     def admit(
         self, path: Path, texts: CheckTexts, file_type: str, reference: list[Array], keep: bool
@@ -112,6 +115,7 @@ class Gate:
         if not all(check.passed for check in found):
             aside = final.with_name(final.name.removesuffix(".gguf") + ".failed.gguf")
             os.replace(path, aside)
+            self._steps.events.write("aside", type=file_type, path=f"files/{aside.name}")
             if not keep or file_type in UNQUANTIZED:
                 self.refuse_failed("file", "logits")
             return aside
@@ -140,9 +144,11 @@ class Gate:
             "bits_per_weight": bits,
             "sha256": self._hash(path, file_type),
         }
+        # In this order: killed in between, it is a .part, and nothing of that size has its name.
+        self._steps.events.write("file", **values)
         os.replace(path, final)
         self._files.append(values)
-        self._steps.events.write("file", **values)
+        self.kept[file_type] = final
         return final
 
     def _hash(self, path: Path, file_type: str) -> str:

@@ -4,49 +4,39 @@ In: nothing. Out: KL_LIMITS, one limit a quantized type. Beyond its limit a file
 rounded.
 """
 
-from itertools import pairwise
-from math import exp, log
-
-# Llama 3 8B without an importance matrix: (bits a weight, mean KL divergence).
-# Source: llama.cpp tools/perplexity/README.md, "LLaMA 3 8b Scoreboard"; the bits are what
-# gguf_mixtures gives for that model's tensors.
+# Mean KL divergence of Llama 3 8B from F16; without an importance matrix where that is published,
+# else (IQ4 and below) with one.
+# Source: llama.cpp tools/perplexity/README.md, "LLaMA 3 8b Scoreboard".
 _PUBLISHED = {
-    "Q8_0": (8.50, 0.001355),
-    "Q6_K": (6.56, 0.005452),
-    "Q5_K_M": (5.70, 0.010762),
-    "Q5_K_S": (5.57, 0.016595),
-    "Q4_K_M": (4.89, 0.031273),
-    "Q4_K_S": (4.67, 0.043136),
-    "Q4_0": (4.64, 0.071940),
-    "Q3_K_M": (4.00, 0.101913),
-    "Q2_K": (3.16, 0.445132),
-}
-# Types that are not in the table, at their bits a weight in the same model.
-_BITS = {
-    "Q5_1": 6.04,
-    "Q5_0": 5.57,
-    "Q4_1": 5.10,
-    "IQ4_NL": 4.68,
-    "IQ4_XS": 4.46,
-    "Q3_K_L": 4.30,
-    "IQ3_M": 3.76,
-    "IQ3_S": 3.66,
-    "Q3_K_S": 3.64,
+    "Q8_0": 0.001355,
+    "Q6_K": 0.005452,
+    "Q5_K_M": 0.010762,
+    "Q5_K_S": 0.016595,
+    "Q5_1": 0.018045,
+    "Q5_0": 0.022239,
+    "Q4_K_M": 0.031273,
+    "Q4_K_S": 0.043136,
+    "Q4_1": 0.071683,
+    "Q4_0": 0.071940,
+    "IQ4_NL": 0.035742,
+    "IQ4_XS": 0.036334,
+    "Q3_K_L": 0.087176,
+    "Q3_K_M": 0.101913,
+    "IQ3_M": 0.102534,
+    "IQ3_S": 0.111278,
+    "IQ3_XS": 0.138693,
+    "IQ3_XXS": 0.183625,
+    "Q3_K_S": 0.228217,
+    "IQ2_M": 0.325989,
+    "Q2_K": 0.445132,
+    "Q2_K_S": 0.403360,
+    "IQ2_S": 0.439197,
+    "IQ2_XS": 0.546290,
+    "IQ2_XXS": 0.812022,
+    "IQ1_M": 1.393084,
+    "IQ1_S": 2.254554,
 }
 # Small models lose more than the 8B one of the table.
 _FACTOR = 10
 
-
-def _interpolated(bits: float) -> float:
-    """The divergence at `bits` a weight: its logarithm is read off the line between neighbours."""
-    points = sorted({bits: kl for bits, kl in _PUBLISHED.values()}.items())
-    for (low, high_kl), (high, low_kl) in pairwise(points):
-        if low <= bits <= high:
-            share = (bits - low) / (high - low)
-            return exp(log(high_kl) + share * (log(low_kl) - log(high_kl)))
-    raise ValueError(f"{bits} bits a weight lie outside the published types")
-
-
-_EXPECTED = {name: kl for name, (_, kl) in _PUBLISHED.items()}
-_EXPECTED |= {name: _interpolated(bits) for name, bits in _BITS.items()}
-KL_LIMITS = {name: round(_FACTOR * kl, 4) for name, kl in _EXPECTED.items()}
+KL_LIMITS = {name: round(_FACTOR * kl, 4) for name, kl in _PUBLISHED.items()}

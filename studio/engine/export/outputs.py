@@ -9,7 +9,6 @@ from pathlib import Path
 
 from studio.engine.export import checks
 from studio.engine.export.adapter_gguf import check_adapter_gguf, write_adapter_gguf
-from studio.engine.export.checks import Array
 from studio.engine.export.convert import fits_f16, write_gguf
 from studio.engine.export.folders import (
     check_adapter,
@@ -19,6 +18,7 @@ from studio.engine.export.folders import (
     write_merged,
 )
 from studio.engine.export.gate import Gate, Steps
+from studio.engine.export.logits import Array
 from studio.engine.export.metadata import licence
 from studio.engine.export.model_card import model_card
 from studio.engine.export.quantize import bits_per_weight

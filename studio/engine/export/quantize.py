@@ -13,13 +13,15 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import gguf
 import llama_cpp
 
-from studio.engine.chat.llama import n_threads
+from studio.engine.export.imatrix import Imatrix
+from studio.engine.gguf_header import TensorInfo, read_header
 from studio.errors import ExportError
+from studio.jobs.llama_settings import default_threads
 from studio.models.gguf_types import BLOCKS, EXPORT_TYPES, UNQUANTIZED
 from studio.paths import PROJECT_DIR
 
@@ -30,14 +32,19 @@ FTYPES = {
 _STEP = re.compile(rb"\[\s*(\d+)/\s*(\d+)\]")
 _END_SECONDS = 10.0
 _POLL_SECONDS = 0.2
+_KV_INTEGER, _KV_STRING = 0, 3  # LLAMA_KV_OVERRIDE_TYPE_INT, _STR
 _LOG_ERROR = 4  # GGML_LOG_LEVEL_ERROR
 _SILENT = llama_cpp.llama_log_callback(lambda level, text, data: None)
 
 Progress = Callable[[int, int], None]
 
 
-def quantize(source: Path, target: Path, file_type: str, progress: Progress) -> None:
+def quantize(
+    source: Path, target: Path, file_type: str, progress: Progress, imatrix: Path | None = None
+) -> None:
     """Write `target` from the unquantized GGUF `source`; `progress` hears each tensor.
+
+    `imatrix` names a saved Imatrix, which some types need.
 
     What `progress` raises ends the child; the unfinished target is deleted, then it goes on up.
 
@@ -51,6 +58,7 @@ def quantize(source: Path, target: Path, file_type: str, progress: Progress) -> 
         str(source),
         str(target),
         file_type,
+        *([str(imatrix)] if imatrix else []),
     ]
     child = subprocess.Popen(
         command, cwd=PROJECT_DIR, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
@@ -63,7 +71,7 @@ def quantize(source: Path, target: Path, file_type: str, progress: Progress) -> 
         finished = child.wait() == 0
     finally:
         if not finished:
-            _end(child)
+            end_child(child)
             target.unlink(missing_ok=True)
         child.stdin.close()
     if not finished:
@@ -105,7 +113,8 @@ def _follow(output: IO[bytes], progress: Progress) -> str:
             said = line.decode(errors="replace").strip()
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def end_child(child: subprocess.Popen[bytes]) -> None:
+    """Ask the child to end; after ten seconds make it."""
     child.terminate()
     try:
         child.wait(_END_SECONDS)
@@ -116,7 +125,8 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def refuse_quantized(source: Path) -> None:
     """Raises: ExportError for a source that has lost precision already."""
-    formats = {tensor.tensor_type.name for tensor in gguf.GGUFReader(source).tensors}
+    header = read_header(source)
+    formats = header.formats if header else set()
     if lossy := sorted(formats - set(UNQUANTIZED)):
         raise ExportError(
             f"'{source.name}' is quantized already ({', '.join(lossy)}).",
@@ -127,22 +137,33 @@ def refuse_quantized(source: Path) -> None:
 
 def bits_per_weight(path: Path) -> float:
     """Bits really used for a weight, over all tensors of a GGUF."""
-    tensors = gguf.GGUFReader(path).tensors
-    n_bytes = sum(int(tensor.n_bytes) for tensor in tensors)
-    return round(n_bytes * 8 / sum(int(tensor.n_elements) for tensor in tensors), 3)
+    tensors = _tensors(path)
+    n_bytes = sum(tensor.n_bytes for tensor in tensors)
+    return round(n_bytes * 8 / sum(tensor.n_weights for tensor in tensors), 3)
 
 
 def block_counts(path: Path) -> dict[str, int]:
     """How many tensors lie in which block format, the largest format first."""
     counts: dict[str, int] = {}
-    for tensor in gguf.GGUFReader(path).tensors:
-        counts[tensor.tensor_type.name] = counts.get(tensor.tensor_type.name, 0) + 1
+    for tensor in _tensors(path):
+        counts[tensor.format] = counts.get(tensor.format, 0) + 1
     order = list(BLOCKS)
     return {name: counts[name] for name in sorted(counts, key=order.index)}
 
 
+def _tensors(path: Path) -> tuple[TensorInfo, ...]:
+    header = read_header(path)
+    assert header is not None, "a file that passed its check has a header"
+    return header.tensors
+
+
 def quantize_here(
-    source: Path, target: Path, file_type: str, threads: int, hear: Callable[[int, bytes], None]
+    source: Path,
+    target: Path,
+    file_type: str,
+    threads: int,
+    hear: Callable[[int, bytes], None],
+    imatrix: Imatrix | None = None,
 ) -> int:
     """llama.cpp's own call, in this process: it cannot be stopped. 0 is success.
 
@@ -153,6 +174,10 @@ def quantize_here(
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype = int(FTYPES[file_type])
     parameters.nthread = threads
+    if imatrix is not None:
+        # The arrays must outlive the call.
+        data, told = _imatrix_data(imatrix), _imatrix_metadata(imatrix)
+        parameters.imatrix, parameters.kv_overrides = data, told
     try:
         status = llama_cpp.llama_model_quantize(
             os.fsencode(source), os.fsencode(target), ctypes.byref(parameters)
@@ -161,6 +186,29 @@ def quantize_here(
         # The callback dies with this call; llama.cpp must not call it later.
         llama_cpp.llama_log_set(_SILENT, ctypes.c_void_p(0))
     return int(status)
+
+
+def _imatrix_data(imatrix: Imatrix) -> Any:
+    """llama.cpp's list of matrices; an entry without a name ends it."""
+    entries = [
+        llama_cpp.llama_model_imatrix_data(
+            name.encode(), values.ctypes.data_as(ctypes.POINTER(ctypes.c_float)), values.size
+        )
+        for name, values in imatrix.columns.items()
+    ]
+    return (llama_cpp.llama_model_imatrix_data * (len(entries) + 1))(*entries)
+
+
+def _imatrix_metadata(imatrix: Imatrix) -> Any:
+    """What llama.cpp's own quantizer tells in the file; an entry without a key ends it."""
+    value = llama_cpp.llama_model_kv_override_value
+    one = llama_cpp.llama_model_kv_override
+    entries = [
+        one(_KV_STRING, b"quantize.imatrix.dataset", value(val_str=imatrix.rows.encode()[:127])),
+        one(_KV_INTEGER, b"quantize.imatrix.entries_count", value(val_i64=len(imatrix.columns))),
+        one(_KV_INTEGER, b"quantize.imatrix.chunks_count", value(val_i64=imatrix.n_sequences)),
+    ]
+    return (one * (len(entries) + 1))(*entries)
 
 
 def _say(level: int, text: bytes) -> None:
@@ -172,9 +220,10 @@ def _say(level: int, text: bytes) -> None:
     sys.stdout.flush()
 
 
-def _main(source: str, target: str, file_type: str) -> int:
+def _main(source: str, target: str, file_type: str, imatrix: str = "") -> int:
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    return quantize_here(Path(source), Path(target), file_type, n_threads(), _say)
+    matrix = Imatrix.load(Path(imatrix)) if imatrix else None
+    return quantize_here(Path(source), Path(target), file_type, default_threads(), _say, matrix)
 
 
 def _die_with_parent() -> None:
@@ -184,4 +233,4 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(*sys.argv[1:4]))
+    sys.exit(_main(*sys.argv[1:]))

@@ -156,7 +156,7 @@ def _build(encoder: Encoder, samples: Sequence[Sample], note: str, chat: bool) -
             continue
         messages = sample.messages if isinstance(sample, Conversation) else sample.prompt
         contents += [message.content[:_MAX_TEXT] for message in messages if message.content]
-        conversations.append(_question(messages))
+        conversations.append(before_last_answer(messages))
     if chat:
         conversations += _usual_conversations()
     texts = list(dict.fromkeys((*TRICKY, *PROSE, *contents)))
@@ -171,7 +171,7 @@ def _build(encoder: Encoder, samples: Sequence[Sample], note: str, chat: bool) -
     )
 
 
-def _question(messages: Sequence[Message]) -> tuple[Message, ...]:
+def before_last_answer(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The conversation up to its last answer."""
     answers = [place for place, message in enumerate(messages) if message.role == "assistant"]
     return tuple(messages[: answers[-1]]) if answers else tuple(messages)

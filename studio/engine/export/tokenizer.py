@@ -12,6 +12,7 @@ from typing import Any
 
 import gguf
 
+from studio.engine.chat.llama import STOP_IDS
 from studio.errors import ExportError
 from studio.text.tokenizer import TextTokenizer
 
@@ -73,6 +74,8 @@ class Vocabulary:
     special_ids: dict[str, int] = field(default_factory=dict)
     add_bos: bool = False
     eot_id: int | None = None
+    # What ends an answer in training; eos and eot_id among them or not.
+    stop_ids: tuple[int, ...] = ()
     chat_template: str = ""
     normalizer: str = ""
     # The tokenizer puts a space in front only where there is none; llama.cpp always does.
@@ -148,6 +151,9 @@ def add_to(writer: gguf.GGUFWriter, vocabulary: Vocabulary, pre_name: str) -> No
         getattr(writer, f"add_{name}_token_id")(token_id)
     if vocabulary.eot_id is not None:
         writer.add_eot_token_id(vocabulary.eot_id)
+    marked = (vocabulary.special_ids.get("eos"), vocabulary.eot_id)
+    if others := [str(i) for i in vocabulary.stop_ids if i not in marked]:
+        writer.add_string(STOP_IDS, ",".join(others))
     writer.add_add_bos_token(vocabulary.add_bos)
     writer.add_add_eos_token(False)
     if vocabulary.chat_template:

@@ -16,15 +16,12 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from studio.engine.loading import autocast
+from studio.models.memory import PLAIN_UP_TO
 
 NAME = "studio_segments"
 # Sums in another order: 1e-6 in FP32, 1e-2 in BF16. A wrong mask is larger by orders of magnitude.
 FLAT_ERROR_LIMITS = {"fp32": 1e-4, "bf16": 5e-2}
 _CHECK_LENGTHS = (7, 3, 6)
-# On a CPU plain matrix products are twice as fast as the fused kernel up to about 500 tokens
-# (forward and backward, 8 heads of 64); their probabilities take T x T floats a head, so stop
-# where that is still little.
-PLAIN_UP_TO = 256
 
 
 def segment_attention(

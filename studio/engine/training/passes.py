@@ -19,13 +19,13 @@ from torch import nn
 from studio.engine.training.report import Figures, Reporter, add_figures
 from studio.errors import StudioError
 from studio.training.config import TrainSettings
+from studio.training.memory import CPU_TOKENS
 
-CPU_TOKENS = 1024
 # How the allocators of CPUs and of other accelerators say it; CUDA has an exception of its own.
-# The last two are oneDNN's words when there is no room for its scratchpad.
+# The last three are oneDNN's words when there is no room for its scratchpad or its kernels.
 _FULL = (
     *("not enough memory", "can't allocate memory", "out of memory"),
-    *("could not create a primitive", "could not create a memory"),
+    *("could not create a primitive", "could not create a memory", "std::bad_alloc"),
 )
 Learn = Callable[[Sequence[Any]], tuple[torch.Tensor, Figures]]
 
