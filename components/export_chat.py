@@ -23,7 +23,7 @@ from components.llama_form import (
     speaker_of,
     use_of,
 )
-from components.page import Page
+from components.page import Page, fold
 from components.prompt_row import build_prompt_row
 from components.sampling_form import build_sampling, sampling_of
 from studio.jobs.chat_target import ChatTarget, gguf_target
@@ -138,13 +138,9 @@ def build_export_chat(page: Page) -> ExportChat:
         prompt, send, stop, clear = build_prompt_row(
             "export", "Message to the exported file", "Message"
         )
-        with gr.Accordion(
-            "Sampling settings", open=False, elem_classes="s-card", elem_id="export-sampling"
-        ):
+        with fold("Sampling settings", "export-sampling", "s-card"):
             form, system = build_sampling("export")
-        with gr.Accordion(
-            "Threads and GPU", open=False, elem_classes="s-card", elem_id="export-llama"
-        ):
+        with fold("Threads and GPU", "export-llama", "s-card"):
             llama = build_llama("export")
     chat = ExportChat(
         room, card, gr.State(""), pane, gr.State([]), gr.State(""), prompt, send, stop, clear,

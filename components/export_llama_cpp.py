@@ -6,7 +6,7 @@ In: the page. Out: `page.llama_cpp`, the folder as the workspace keeps it, for w
 import gradio as gr
 
 from components.handlers import show_errors
-from components.page import Page, static
+from components.page import Page, fold, static
 from studio.models.llama_cpp_folder import keep_folder, kept_folder
 
 _ABOUT = (
@@ -19,9 +19,7 @@ _ABOUT = (
 
 def build_own_llama_cpp(page: Page) -> None:
     """The field and its button, folded in; keeping a folder changes `page.llama_cpp`."""
-    with gr.Accordion(
-        "Another family: your own llama.cpp folder", open=False, elem_id="export-llama-cpp"
-    ):
+    with fold("Another family: your own llama.cpp folder", "export-llama-cpp"):
         static(_ABOUT)
         folder = gr.Textbox(
             kept_folder(page.workspace),

@@ -3,7 +3,8 @@
 Tabs never import tabs. One tab writes an id, the others listen to its `change`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 
@@ -53,7 +54,11 @@ def script(name: str) -> str:
 
 
 def live(
-    name: str, elem_id: str, value: object = None, parts: Sequence[str] = (), **options: object
+    name: str,
+    elem_id: str | None,
+    value: object = None,
+    parts: Sequence[str] = (),
+    **options: object,
 ) -> gr.HTML:
     """A part of the page drawn by assets/js/NAME.js from `value` (plain JSON values).
 
@@ -68,6 +73,19 @@ def live(
         elem_id=elem_id,
         **options,
     )
+
+
+@contextmanager
+def fold(title: str, elem_id: str | None = None, *classes: str) -> Iterator[gr.HTML]:
+    """What is built inside is hidden behind a button; gives the button, which tells `opened`.
+
+    Not Gradio's accordion: that one mounts its controls when it is opened, and what is typed into
+    one in that moment is lost while the screen goes on showing it.
+    """
+    with gr.Column(elem_id=elem_id, elem_classes=["s-fold", *classes]):
+        head = live("fold", f"{elem_id}-title" if elem_id else None, title, ("elements",))
+        with gr.Column(elem_classes="s-fold-body"):
+            yield head
 
 
 def static(value: str = "", elem_id: str | None = None, **options: object) -> gr.HTML:

@@ -18,7 +18,7 @@ from components.data.prepare import Preparations, preparations_reader
 from components.data.synthesis import build_synthesis
 from components.forms import control
 from components.handlers import show_errors
-from components.page import Page, heading, live
+from components.page import Page, fold, heading, live
 from studio.data.dataset import N_LOOKED_AT, Dataset
 from studio.data.layouts import mapping_choices
 from studio.data.recipe import DatasetRecipe
@@ -92,7 +92,7 @@ def _build_split() -> dict[str, gr.components.Component]:
                 "validation_share": control(knob["validation_share"], float),
                 "test_share": control(knob["test_share"], float),
             }
-        with gr.Accordion("Folds and seed", open=False), gr.Column(elem_classes="s-form"):
+        with fold("Folds and seed"), gr.Column(elem_classes="s-form"):
             fields |= {
                 "n_folds": control(knob["n_folds"], int),
                 "fold": control(knob["fold"], int),

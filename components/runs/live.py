@@ -6,11 +6,12 @@ folder; what is kept here between two looks can be rebuilt from it, so a restart
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from components.runs.figure import chart_spec, trace_names
-from components.wording import duration, number, state_word
+from components.wording import duration, number, size, state_word
 from studio.errors import JobError
 from studio.events import Event, EventReader
 from studio.jobs.job import ACTIVE, ENDED, Job, State, find_job, list_jobs, state_of
@@ -239,8 +240,18 @@ def metrics(run: RunSummary, remarks: Remarks, main: Figure | None) -> list[dict
         _metric(
             "Time taken" if ended else "Time left",
             duration(run.elapsed_seconds if ended else run.seconds_left),
+            _predicted(duration, run.predicted_seconds),
+        ),
+        _metric(
+            "Memory at the peak",
+            size(run.peak_memory_bytes),
+            _predicted(size, run.predicted_memory_bytes),
         ),
     ]
+
+
+def _predicted(words: Callable[[float], str], value: float | None) -> str:
+    return f"predicted {words(value)}" if value is not None else ""
 
 
 def _own(remarks: Remarks, main: Figure | None) -> list[dict[str, str]]:

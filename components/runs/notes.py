@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from components.handlers import show_errors
-from components.page import Page
+from components.page import Page, fold
 from studio.errors import JobError
 from studio.jobs.job import find_job
 from studio.jobs.notes import change_notes, tags_of
@@ -32,7 +32,7 @@ class NotesForm:
 
 def build_notes() -> NotesForm:
     """The fold with its controls."""
-    with gr.Accordion("Name, tags and notes", open=False, elem_id="run-notes-fold"):
+    with fold("Name, tags and notes", "run-notes-fold"):
         with gr.Column(elem_classes="s-form s-plain"):
             name = gr.Textbox(
                 label="Name",

@@ -13,7 +13,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import gradio as gr
 
 from components.handlers import show_errors
-from components.page import Page, static
+from components.page import Page, fold, static
 from components.wording import size
 from studio.jobs.job import find_job
 from studio.paths import atomic_path
@@ -27,7 +27,7 @@ _ABOUT = (
 
 def build_repeat(page: Page) -> None:
     """The fold with its button; it writes the files of the run on show."""
-    with gr.Accordion("Repeat this run elsewhere", open=False, elem_id="run-repeat-fold"):
+    with fold("Repeat this run elsewhere", "run-repeat-fold"):
         static(_ABOUT)
         button = gr.Button("Write the files", elem_id="run-repeat", scale=0, min_width=160)
         result = static(elem_id="run-repeat-files")

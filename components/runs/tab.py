@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from components.handlers import show_errors
-from components.page import Page, empty_state, heading, static
+from components.page import Page, empty_state, fold, heading, static
 from components.runs.actions import Actions, build_actions, connect_actions
 from components.runs.card import (
     head_html,
@@ -82,9 +82,9 @@ def build_runs(page: Page) -> None:
                 keep = gr.Button("Keep it", elem_id="run-delete-keep")
         remarks = static(elem_id="run-remarks", visible=False)
         chart = build_chart(live)
-        with gr.Accordion("Log", open=False, elem_id="run-log-fold"):
+        with fold("Log", "run-log-fold"):
             log = build_log(page.workspace)
-        with gr.Accordion("All settings of this run", open=False, elem_id="run-settings-fold"):
+        with fold("All settings of this run", "run-settings-fold"):
             settings = static(elem_id="run-settings")
         build_repeat(page)
         notes = build_notes()

@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from components.handlers import show_errors
-from components.page import Page
+from components.page import Page, fold
 from components.wording import size, when
 from studio.errors import JobError
 from studio.jobs.trash import list_deleted, remove_for_good, restore_run
@@ -17,7 +17,7 @@ _PRESSED: dict[str, Any] = {"show_progress": "hidden"}
 
 def build_trash(page: Page) -> gr.Dropdown:
     """The fold with its list; restoring a run shows it. The list is read when the fold opens."""
-    with gr.Accordion("Deleted runs", open=False, elem_id="run-trash-fold") as fold:
+    with fold("Deleted runs", "run-trash-fold") as head:
         chosen = gr.Dropdown(
             trash_choices(page.workspace),
             value=None,
@@ -44,7 +44,7 @@ def build_trash(page: Page) -> gr.Dropdown:
         job = remove_for_good(page.workspace, _chosen(run_id))
         gr.Info(f"{job.name} is gone for good.")
 
-    fold.expand(refresh, None, chosen, **_QUIET)
+    head.opened(refresh, None, chosen, **_QUIET)
     restore.click(take_back, chosen, page.run, **_PRESSED).then(refresh, None, chosen, **_QUIET)
     remove.click(remove_it, chosen, None, **_PRESSED).then(refresh, None, chosen, **_QUIET)
     return chosen

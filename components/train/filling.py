@@ -38,9 +38,9 @@ class Filling:
         self.outputs = [*forms.inputs, page.max_length, source, self.filled]
 
     def with_values(self, values: dict[str, Any], dataset: str, model: str, why: str) -> list[Any]:
-        """Show these values, and keep them."""
+        """Show these values, and keep them; `why` is HTML."""
         keep(self.workspace, Kept(dataset=dataset, model=model, values=values))
-        note = f'<p class="s-note">{escape(why)}</p>'
+        note = f'<div class="s-note" role="status">{why}</div>'
         shown = self.forms.updates(values, facts_of(model))
         return [*shown, values[LENGTH] or gr.skip(), note, (dataset, model)]
 
@@ -81,7 +81,8 @@ def _fitting(facts: ModelFacts | None, max_length: int | None) -> dict[str, Any]
     return {TARGETS: layers_update(facts), **shorter}
 
 
-def connect_filling(page: Page, forms: TrainForms, source: gr.HTML, defaults: gr.Button) -> None:
+def connect_filling(page: Page, forms: TrainForms, source: gr.HTML, defaults: gr.Button) -> Filling:
+    """Fill the form whenever something asks for it; gives what fills it, for others to use."""
     filling = Filling(page, forms, source)
 
     @show_errors
@@ -93,7 +94,7 @@ def connect_filling(page: Page, forms: TrainForms, source: gr.HTML, defaults: gr
         dataset = same_dataset(page.workspace, config)
         values = {**values_of(config), "start_adapter": asked.get("start", config.start_adapter)}
         shown = filling.with_values(
-            values, dataset, config.model, f"The settings of the run {job.name}."
+            values, dataset, config.model, f"The settings of the run {escape(job.name)}."
         )
         return [*shown, config.model, dataset or gr.skip()]
 
@@ -126,6 +127,7 @@ def connect_filling(page: Page, forms: TrainForms, source: gr.HTML, defaults: gr
         queue=False,
         **_HEAR,
     )
+    return filling
 
 
 def facts_of(model: str) -> ModelFacts | None:

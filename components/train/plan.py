@@ -8,15 +8,17 @@ from html import escape
 
 from components.forms import choice_label
 from components.page import facts_list
+from components.train.memory_bar import memory_html
 from components.train.model import short_count
-from components.wording import size
+from components.wording import duration, number
 from studio.data.library import load_recipe
 from studio.data.prepared import prepare
 from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError, StudioError
+from studio.jobs.prediction import find_estimate
 from studio.jobs.start_adapter import with_start
 from studio.models.facts import ModelFacts, read_facts
-from studio.models.hardware import free_bytes, look
+from studio.models.hardware import Hardware, free_bytes, look
 from studio.models.llama_cpp_folder import kept_folder, problem_with
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
@@ -25,8 +27,9 @@ from studio.training.advice import advise
 from studio.training.check import check
 from studio.training.config import RunConfig
 from studio.training.counts import n_trainable
+from studio.training.duration import Estimate
 from studio.training.kinds import ABOUT, knobs_of
-from studio.training.memory import predict
+from studio.training.memory import MemoryParts, predict
 from studio.training.methods import PAIRS
 
 
@@ -40,6 +43,14 @@ class Plan:
     n_validation_rows: int
     problems: tuple[Problem, ...]
     advice: tuple[Problem, ...] = ()
+    # What the run is expected to take; None where nothing can be said (yet).
+    memory: MemoryParts | None = None
+    free_bytes: int = 0
+    duration: Estimate | None = None
+
+    @property
+    def fits(self) -> bool:
+        return self.memory is None or self.memory.total_bytes <= self.free_bytes
 
     def ready(self) -> RunConfig:
         """The config to start with. Raises: ConfigError for the first problem."""
@@ -64,15 +75,19 @@ def make_plan(workspace: Workspace, dataset: str, model: str, configure: Configu
         recipe, *rows = settled(workspace, dataset)
     except StudioError as error:
         problems.append(_as_problem("dataset", error))
-    config, advice = None, []
+    config, advice, memory, measured = None, [], None, None
+    hardware = look()
+    free = free_bytes(hardware)
     if facts and recipe:
         try:
             asked = configure(recipe, facts)
             started, _ = with_start(workspace, asked, facts)
             config = replace(started, start_adapter=asked.start_adapter)
             problems += check(config, facts, rows[0])
+            memory = _memory(config, facts, hardware)
+            measured = find_estimate(workspace, config)
             # What cannot start needs no advice yet.
-            advice = [] if problems else advise(config, facts, rows[0])
+            advice = [] if problems else advise(config, facts, rows[0], memory, free)
         except StudioError as error:
             problems.append(_as_problem("form", error))
     return Plan(
@@ -82,6 +97,9 @@ def make_plan(workspace: Workspace, dataset: str, model: str, configure: Configu
         n_validation_rows=rows[1],
         problems=tuple(problems),
         advice=tuple(advice),
+        memory=memory,
+        free_bytes=free,
+        duration=measured,
     )
 
 
@@ -118,7 +136,15 @@ def plan_html(plan: Plan, dataset_name: str) -> str:
     # A rank of 0 is a problem that is told, and nothing to count with.
     if plan.config and plan.facts and plan.config.adapter.r > 0:
         pairs += _numbers(plan.config, plan.facts, plan.n_train_rows)
-    return facts_list(pairs)
+        pairs.append(("Time, about", _time(plan.duration)))
+    bar = memory_html(plan.memory, plan.free_bytes) if plan.memory else ""
+    return facts_list(pairs) + bar
+
+
+def _time(measured: Estimate | None) -> str:
+    if measured is None:
+        return "not measured yet"
+    return f"{duration(measured.seconds)}, {number(measured.step_seconds)} s a step"
 
 
 def _numbers(config: RunConfig, facts: ModelFacts, n_rows: int) -> list[tuple[str, str]]:
@@ -133,27 +159,20 @@ def _numbers(config: RunConfig, facts: ModelFacts, n_rows: int) -> list[tuple[st
         *([(f"Scaling ({sign})", f"{adapter.scaling:.4g}")] if scaled else []),
         ("Effective batch", f"{training.effective_batch_size:,} {_rows(config)}"),
         ("Optimizer steps", f"{n_steps:,}" if exact else f"at least {n_steps:,}"),
-        *_memory(config, facts),
         ("Result", "a whole model" if adapter.trains_base else "an adapter"),
         ("GGUF export", "possible" if exportable(config, facts) else "not possible"),
     ]
 
 
-def _memory(config: RunConfig, facts: ModelFacts) -> list[tuple[str, str]]:
-    """The peak, its parts, and whether what is free now holds it."""
-    hardware = look()
+def _memory(config: RunConfig, facts: ModelFacts, hardware: Hardware) -> MemoryParts | None:
+    """The predicted peak; None where a number is out of its bounds or a pattern cannot be read:
+    the problems say which."""
+    if config.adapter.r < 1 or config.training.effective_batch_size < 1:
+        return None
     try:
-        found = predict(facts, config, hardware)
-    except ConfigError:  # a pattern that cannot be read: the problems say which
-        return []
-    where = "GPU memory" if hardware.gpu else "RAM"
-    free = free_bytes(hardware)
-    fits = "fits" if found.total_bytes <= free else "does not fit"
-    parts = ", ".join(f"{name} {size(value)}" for name, value in found.parts().items() if value)
-    return [
-        (f"{where} at the peak, about", f"{size(found.total_bytes)}: {fits}, {size(free)} free"),
-        ("Of that", parts),
-    ]
+        return predict(facts, config, hardware)
+    except ConfigError:
+        return None
 
 
 def _counted(config: RunConfig, facts: ModelFacts) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from components.handlers import answer_errors, show_errors
-from components.page import live, static
+from components.page import fold, live, static
 from studio.data.dataset import open_dataset
 from studio.data.library import load_recipe
 from studio.errors import ConfigError
@@ -35,7 +35,7 @@ def build_rewards(workspace: Workspace, dataset: gr.State) -> gr.HTML:
         parts=("elements",),
         server_functions=[file_reader()],
     )
-    with gr.Accordion("Try the rewards", open=False, elem_id="rewards-try"):
+    with fold("Try the rewards", "rewards-try"):
         answer = gr.Textbox(
             label="An answer to the first row",
             info="Type what the model might say, and see what it would get.",

@@ -12,7 +12,7 @@ import gradio as gr
 
 from components.forms import Form, build_form
 from components.handlers import show_errors
-from components.page import Page, static
+from components.page import Page, fold, static
 from components.train.forms import TrainForms
 from components.train.plan import Plan
 from studio.jobs.sweep import start_sweep
@@ -58,7 +58,7 @@ def build_sweep() -> SweepForm:
     """The fold with its controls."""
     choices = [("Nothing", ""), *((_label(name), name) for name in sweepable())]
     names, values = [], []
-    with gr.Accordion("Try several values (sweep)", open=False, elem_id="sweep-fold"):
+    with fold("Try several values (sweep)", "sweep-fold"):
         static(_ABOUT)
         for row, (name, text) in enumerate(_FIRST, start=1):
             with gr.Row(elem_classes="sweep-row"):

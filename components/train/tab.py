@@ -1,5 +1,7 @@
 """The Train tab: base model, method, adapter, training; what a start would do; one button."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,11 +15,13 @@ from components.train.filling import connect_filling, facts_of
 from components.train.forms import TrainForms, values_of
 from components.train.model import build_model_card
 from components.train.plan import Plan, make_plan, plan_html, problems_html, settled
+from components.train.presets import build_presets, connect_fit, connect_presets
 from components.train.shown import DECIDING
 from components.train.start import connect_start
 from components.train.sweep import build_sweep, connect_sweep
 from studio.data.library import list_datasets
 from studio.errors import StudioError
+from studio.jobs.calibration import measure
 from studio.jobs.job import state_of
 from studio.jobs.train import start_run
 from studio.jobs.warm import keep_warm
@@ -32,26 +36,36 @@ def build_train(page: Page) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=340):
             build_model_card(page)
+            with gr.Column(elem_classes="s-card", elem_id="preset-card"):
+                heading("Settings", "As a whole; each can be changed below")
+                preset = build_presets()
+                source = static(elem_id="settings-source")
+                defaults = gr.Button("Back to the defaults", size="sm", elem_id="defaults")
             forms, about_method, about_kind = build_forms(page.workspace, page.dataset)
         with gr.Column(scale=4, min_width=300, elem_classes="s-sticky"):
             with gr.Column(elem_classes="s-card", elem_id="plan-card"):
                 heading("This run")
                 summary = static(elem_id="plan")
+                with gr.Row(elem_classes="plan-actions"):
+                    measuring = gr.Button("Measure the time", size="sm", elem_id="measure")
+                    fit = gr.Button("Fit it for me", size="sm", visible=False, elem_id="fit")
                 problems = static(elem_id="problems")
                 start = gr.Button(
                     "Start training", variant="primary", interactive=False, elem_id="start"
                 )
                 sweep = build_sweep()
-                source = static(elem_id="settings-source")
-                defaults = gr.Button("Back to the defaults", size="sm", elem_id="defaults")
     _connect_shown(page, forms, about_kind)
     _connect_method(page, forms, about_method)
     connect_start(page, forms.controls["start_adapter"])
     _connect_alpha(forms)
-    _connect_plan(page, forms, [summary, problems, start])
-    connect_filling(page, forms, source, defaults)
+    plan_of = partial(_plan, page.workspace, forms)
+    _connect_plan(page, forms, [summary, problems, start, fit])
+    _connect_measure(page, forms, measuring, summary)
+    filling = connect_filling(page, forms, source, defaults)
+    connect_presets(page, filling, preset)
+    connect_fit(page, forms, filling, fit, plan_of)
     _connect_start(page, forms, start)
-    connect_sweep(page, forms, sweep, partial(_plan, page.workspace, forms))
+    connect_sweep(page, forms, sweep, plan_of)
 
 
 def _connect_shown(page: Page, forms: TrainForms, about_kind: gr.HTML) -> None:
@@ -118,18 +132,18 @@ def _connect_alpha(forms: TrainForms) -> None:
 
 def _connect_plan(page: Page, forms: TrainForms, outputs: list[Any]) -> None:
     @show_errors
-    def update(dataset: str, model: str, *values: Any) -> tuple[object, object, object]:
+    def update(dataset: str, model: str, *values: Any) -> list[object]:
         if not model:
-            return gr.skip(), gr.skip(), gr.skip()
+            return [gr.skip()] * len(outputs)
         plan = _plan(page.workspace, forms, dataset, model, values)
         if not plan.problems:
             keep_warm(page.workspace)
-        names = {entry.id: entry.name for entry in list_datasets(page.workspace)}
-        return (
-            plan_html(plan, names.get(dataset, "")),
+        return [
+            _summary(page.workspace, plan, dataset),
             problems_html(plan),
             gr.Button(interactive=not plan.problems),
-        )
+            gr.Button(visible=not plan.fits),
+        ]
 
     inputs = [page.dataset, page.model, *forms.inputs]
     triggers = [page.dataset, page.recipe, page.model, page.llama_cpp, *forms.inputs]
@@ -144,6 +158,32 @@ def _connect_plan(page: Page, forms: TrainForms, outputs: list[Any]) -> None:
     length = forms.controls["training.max_length"]
     for event in (length.blur, length.submit):
         event(lambda n: n or gr.skip(), length, page.max_length, show_progress="hidden")
+
+
+def _summary(workspace: Workspace, plan: Plan, dataset: str) -> str:
+    names = {entry.id: entry.name for entry in list_datasets(workspace)}
+    return plan_html(plan, names.get(dataset, ""))
+
+
+def _connect_measure(page: Page, forms: TrainForms, button: gr.Button, summary: gr.HTML) -> None:
+    """Do a few steps of the run in a worker, and show how long all of it would take."""
+
+    @show_errors
+    def measured(dataset: str, model: str, *values: Any) -> str:
+        plan = _plan(page.workspace, forms, dataset, model, values)
+        found = measure(page.workspace, plan.ready())
+        return _summary(page.workspace, replace(plan, duration=found), dataset)
+
+    def shown(words: str, interactive: bool) -> Callable[[], object]:
+        return lambda: gr.Button(words, interactive=interactive)
+
+    button.click(shown("Measuring a few steps …", False), None, button, **_QUIET).then(
+        measured,
+        [page.dataset, page.model, *forms.inputs],
+        summary,
+        show_progress="hidden",
+        concurrency_limit=1,
+    ).then(shown("Measure the time", True), None, button, **_QUIET)
 
 
 def _plan(

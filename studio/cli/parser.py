@@ -45,6 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_prepare(add("prepare", "prepare", "split, balance and mix a dataset; write it as files"))
     _add_synthesize(add("synthesize", "synthesize", "let a model propose more rows"))
     _add_train(add("train", "train", "train an adapter"))
+    _add_config(
+        add("estimate", "estimate", "say how much memory and time a run would take, before it")
+    )
     _add_sweep(add("sweep", "sweep", "try several values of some settings, run after run"))
     _add_runs(add("runs", "runs", "list the runs, newest first, and the queue"))
     _add_compare(
@@ -194,13 +197,17 @@ def _add_synthesize(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_train(command: argparse.ArgumentParser) -> None:
+def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument("config", metavar="CONFIG", help="a run's settings as YAML or JSON")
+
+
+def _add_train(command: argparse.ArgumentParser) -> None:
+    _add_config(command)
     _add_background(command)
 
 
 def _add_sweep(command: argparse.ArgumentParser) -> None:
-    command.add_argument("config", metavar="CONFIG", help="a run's settings as YAML or JSON")
+    _add_config(command)
     command.add_argument(
         "--try",
         dest="tries",

@@ -11,6 +11,7 @@ from studio.data.prepared import prepare
 from studio.errors import ConfigError, JobError
 from studio.jobs.job import Job, create_job, state_of
 from studio.jobs.lock import hold
+from studio.jobs.prediction import find_estimate, keep_prediction
 from studio.jobs.process import continue_run
 from studio.jobs.queue import KIND, advance_queue, last_place, queue_lock
 from studio.jobs.space import check_space
@@ -38,6 +39,7 @@ def start_run(workspace: Workspace, config: RunConfig) -> Job:
     with hold(queue_lock(workspace), wait=True):
         place = last_place(workspace)
         job = create_job(workspace, KIND, settled.name, to_dict(settled), place)
+        keep_prediction(job, settled, find_estimate(workspace, config))
         if start:
             copy_start(start, job)
     advance_queue(workspace)

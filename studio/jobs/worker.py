@@ -17,6 +17,7 @@ from studio.errors import JobError, StudioError
 from studio.events import EventWriter
 from studio.jobs.job import Job, find_job
 from studio.jobs.lock import hold
+from studio.jobs.prediction import CALIBRATION
 from studio.jobs.process import ALREADY_RUNNING, DEVICE_BUSY, READY, RETIRED, WAIT, device_lock
 from studio.jobs.queue import KIND as TRAIN
 from studio.jobs.queue import advance_queue
@@ -24,6 +25,8 @@ from studio.jobs.space import disk_full, is_disk_full, room_for_last_words
 from studio.paths import Workspace
 
 _LOCK_SECONDS = 2.0
+# Kinds of jobs of which one runs at a time.
+_ON_DEVICE = (TRAIN, CALIBRATION)
 # An idle process holds some 400 MB.
 _IDLE_SECONDS = 300.0
 
@@ -48,7 +51,7 @@ def main(folder: Path) -> int:
         if not mine or not device:
             return DEVICE_BUSY if mine else ALREADY_RUNNING
         status = _run(job, workspace)
-    if job.kind == TRAIN:
+    if job.kind in _ON_DEVICE:
         # The libraries leave variables of this run there; the next one starts as if by hand.
         os.environ.clear()
         os.environ.update(environment)
@@ -94,7 +97,8 @@ def _told_when_full(job: Job, workspace: Workspace, events: EventWriter) -> dict
 
 
 def _hold_device(job: Job, workspace: Workspace) -> AbstractContextManager[bool]:
-    return _hold_patiently(device_lock(workspace)) if job.kind == TRAIN else nullcontext(True)
+    on_device = job.kind in _ON_DEVICE
+    return _hold_patiently(device_lock(workspace)) if on_device else nullcontext(True)
 
 
 @contextmanager
@@ -116,6 +120,10 @@ def _work(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, obje
         from studio.engine.training.entry import run_training  # noqa: PLC0415  (torch)
 
         return run_training(job, workspace, events)
+    if job.kind == CALIBRATION:
+        from studio.engine.training.entry import run_calibration  # noqa: PLC0415  (torch)
+
+        return run_calibration(job, workspace, events)
     if job.kind == "export":
         from studio.engine.export.entry import run_export  # noqa: PLC0415  (torch)
 

@@ -15,6 +15,7 @@ from typing import Any
 from studio.errors import JobError
 from studio.events import Event, EventReader, parse_line
 from studio.jobs.job import ACTIVE, Job, State, list_jobs, state_of
+from studio.jobs.prediction import read_prediction
 from studio.paths import Workspace
 from studio.training.reading_curves import Standing
 from studio.training.result_folder import ADAPTER, adapter_kind
@@ -65,6 +66,9 @@ class RunSummary:
     archived: bool = False
     n_trainable: int | None = None
     best_eval_step: int | None = None
+    # What was expected before it began.
+    predicted_memory_bytes: int | None = None
+    predicted_seconds: float | None = None
 
 
 def list_runs(workspace: Workspace) -> list[RunSummary]:
@@ -100,6 +104,8 @@ def summarize(job: Job) -> RunSummary:
     ended = tally.ended
     adapter = job.folder / ADAPTER
     best_step, best_loss = tally.best_eval
+    prediction = read_prediction(job)
+    memory, duration = (prediction.memory, prediction.duration) if prediction else (None, None)
     return RunSummary(
         id=job.id,
         name=job.name,
@@ -127,6 +133,8 @@ def summarize(job: Job) -> RunSummary:
         archived=job.notes.archived,
         n_trainable=tally.n_trainable,
         best_eval_step=best_step,
+        predicted_memory_bytes=memory.total_bytes if memory else None,
+        predicted_seconds=duration.seconds if duration else None,
     )
 
 

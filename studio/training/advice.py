@@ -10,6 +10,7 @@ from studio.models.facts import ModelFacts
 from studio.settings import Problem
 from studio.training.config import RunConfig
 from studio.training.counts import rank_of, targets
+from studio.training.memory import MemoryParts
 from studio.training.methods import PAIRS
 
 _FEW_ROWS = 20
@@ -17,11 +18,39 @@ _OFTEN = 10
 _HIGH_RANK = 64
 # Below this the usual rates are not usual: the starter learns best at 1.5e-3.
 _TINY = 50_000_000
+# What a LoRA's learning rate seldom goes under, and what alpha / r seldom leaves.
+_SLOWEST = 1e-5
+_WEAKEST, _STRONGEST = 0.25, 8.0
 
 
-def advise(config: RunConfig, facts: ModelFacts, n_train_rows: int) -> list[Problem]:
-    """Advice on `config`; [] where nothing stands out."""
-    return [*_of_rows(config, n_train_rows), *_of_rates(config, facts), *_of_rank(config, facts)]
+def advise(
+    config: RunConfig,
+    facts: ModelFacts,
+    n_train_rows: int,
+    memory: MemoryParts | None = None,
+    free_bytes: int = 0,
+) -> list[Problem]:
+    """Advice on `config`; [] where nothing stands out. `memory` is the predicted peak."""
+    return [
+        *_of_memory(memory, free_bytes),
+        *_of_rows(config, n_train_rows),
+        *_of_rates(config, facts),
+        *_of_rank(config, facts),
+        *_of_alpha(config),
+    ]
+
+
+def _of_memory(memory: MemoryParts | None, free_bytes: int) -> Iterator[Problem]:
+    if memory is None or memory.total_bytes <= free_bytes:
+        return
+    most = max(memory.parts().items(), key=lambda part: part[1])[0]
+    yield Problem(
+        field="memory",
+        message=f"At its peak the run takes about {memory.total_bytes / 1e9:.2g} GB, most of it "
+        f"{most}; {free_bytes / 1e9:.2g} GB are free.",
+        fix="Press Fit it for me, close other programs, or take a smaller model. Where memory is "
+        "full a run halves its passes by itself, as long as that helps.",
+    )
 
 
 def _of_rows(config: RunConfig, n_train_rows: int) -> Iterator[Problem]:
@@ -62,6 +91,39 @@ def _of_rates(config: RunConfig, facts: ModelFacts) -> Iterator[Problem]:
             field="training.learning_rate",
             message=f"Learning rate {rate:g} is high for {why}.",
             fix=f"Try {most:.2g} or less if the loss jumps or rises.",
+        )
+    elif _is_slow(config):
+        yield Problem(
+            field="training.learning_rate",
+            message=f"Learning rate {rate:g} is low for a LoRA: it may learn next to nothing.",
+            fix="Try 1e-4, or the learning-rate sweep below.",
+        )
+
+
+def _is_slow(config: RunConfig) -> bool:
+    """Methods on preferences, and Lion, want the low rates."""
+    plain = config.adapter.kind == "lora" and config.method in ("sft", "pretrain")
+    return (
+        plain
+        and not config.training.optim.startswith("lion")
+        and (config.training.learning_rate < _SLOWEST)
+    )
+
+
+def _of_alpha(config: RunConfig) -> Iterator[Problem]:
+    """The update counts alpha / r: the usual is 1 or 2 (Hu et al. 2021, arXiv 2106.09685, section
+    4.1, sets alpha once and leaves the rest to the learning rate)."""
+    adapter = config.adapter
+    if adapter.kind not in ("lora", "adalora") or adapter.use_rslora or adapter.r < 1:
+        return
+    factor = adapter.lora_alpha / adapter.r
+    if not _WEAKEST <= factor <= _STRONGEST:
+        learns = "little" if factor < 1 else "in jumps"
+        yield Problem(
+            field="adapter.lora_alpha",
+            message=f"The adapter's update counts {factor:g} times (alpha / r), where 1 to 2 is "
+            f"usual: it learns {learns}.",
+            fix=f"Set the strength to {2 * adapter.r}, twice the rank, and tune the learning rate.",
         )
 
 

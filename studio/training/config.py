@@ -15,6 +15,7 @@ from studio.training.adapter import AdapterSettings
 from studio.training.methods import METHODS, GrpoSettings, PreferenceSettings
 
 SCHEMA_VERSION = 2
+_PARTS_OF_A_RUN = 10
 OPTIMIZERS = (
     *("adamw_torch", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit"),
     *("adafactor", "lion_32bit", "lion_8bit", "sgd"),
@@ -202,6 +203,11 @@ class TrainSettings:
     def effective_batch_size(self) -> int:
         """Conversations behind one optimizer step."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    @staticmethod
+    def steps_between(wanted: int, n_steps: int) -> int:
+        """Steps between validations or checkpoints: as `wanted`, or for 0 a tenth of the run."""
+        return wanted or max(math.ceil(n_steps / _PARTS_OF_A_RUN), 1)
 
     def n_steps(self, n_rows: int) -> int:
         """Optimizer steps for `n_rows` training rows: max_steps, else the epochs decide.

@@ -5,6 +5,7 @@ other address than the studio's fails the test at its end.
 """
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -196,6 +197,37 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Tiny\n", "utf-8")
     _write_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def seven_billion(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shapes of Llama 2 7B in a file that is one hole: 13 GB long, and nearly nothing on the
+    disk. To be looked at, not to be trained."""
+    folder = tmp_path_factory.mktemp("models") / "seven-billion"
+    shutil.copytree(model_folder, folder)
+    hidden, inner, vocab, n_layers = 4096, 11_008, 32_000, 32
+    shapes = {"model.embed_tokens.weight": [vocab, hidden], "lm_head.weight": [vocab, hidden]}
+    shapes["model.norm.weight"] = [hidden]
+    for layer in (f"model.layers.{number}" for number in range(n_layers)):
+        shapes |= {f"{layer}.self_attn.{n}_proj.weight": [hidden, hidden] for n in "qkvo"}
+        shapes |= {f"{layer}.mlp.{n}_proj.weight": [inner, hidden] for n in ("gate", "up")}
+        shapes[f"{layer}.mlp.down_proj.weight"] = [hidden, inner]
+        shapes[f"{layer}.input_layernorm.weight"] = [hidden]
+        shapes[f"{layer}.post_attention_layernorm.weight"] = [hidden]
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 2 * math.prod(shape)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config |= {"hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": n_layers}
+    config |= {"num_attention_heads": 32, "num_key_value_heads": 32, "vocab_size": vocab}
+    config["tie_word_embeddings"] = False
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
     return folder
 
 

@@ -163,3 +163,69 @@ def test_a_sweep_tries_its_values_and_shows_the_best_on_the_runs_tab(page: Page)
     expect(
         page.locator("#run-history tbody tr", has_text="learning rate 0.0001, r 4")
     ).to_be_visible()
+
+
+def test_what_is_typed_the_moment_a_fold_opens_counts(page: Page) -> None:
+    page.evaluate(
+        """() => {
+          document.querySelector('#sweep-fold .s-fold-title').click();
+          const field = document.querySelector('#sweep-values-1 textarea');
+          field.value = '1e-3';
+          field.dispatchEvent(new InputEvent('input', { bubbles: true }));
+        }"""
+    )
+    page.locator("#sweep-start").click()
+    toast = page.get_by_test_id("toast-body")
+    expect(toast).to_contain_text("Learning rate: '1e-3' is fewer than two values")
+
+
+def test_a_preset_fills_the_form_and_says_what_it_changed(page: Page) -> None:
+    page.locator("#preset input").click()
+    page.get_by_role("option", name="Low memory").click()
+    expect(page.locator("#knob-gradient_accumulation_steps input")).to_have_value("16")
+    changed = page.locator("#settings-source .changes")
+    expect(changed).to_contain_text("Batch size 4 → 1")
+    expect(changed).to_contain_text("Adapter rank (r) 16 → 8")
+    expect(_plan(page, "Effective batch")).to_have_text("16 conversations")
+    # The chooser is free for the next one, and a reload shows the form as it was left.
+    expect(page.locator("#preset input")).to_have_value("")
+    page.reload()
+    expect(page.locator("#knob-gradient_accumulation_steps input")).to_have_value("16")
+
+
+def test_memory_is_told_by_its_parts_and_the_time_is_measured(page: Page) -> None:
+    memory = page.locator("#plan .memory")
+    expect(memory).to_contain_text("RAM at the peak, about")
+    expect(memory.locator(".memory-parts li")).to_have_count(7)
+    expect(page.locator("#fit")).to_be_hidden()
+    expect(_plan(page, "Time, about")).to_have_text("not measured yet")
+    page.locator("#measure").click()
+    expect(page.locator("#measure")).to_be_disabled()
+    expect(_plan(page, "Time, about")).to_contain_text("s a step")
+    expect(page.locator("#measure")).to_be_enabled()
+    # Other settings have not been measured; these still are after a reload.
+    _set(page, "r", "8")
+    expect(_plan(page, "Time, about")).to_have_text("not measured yet")
+    _set(page, "r", "16")
+    expect(_plan(page, "Time, about")).to_contain_text("s a step")
+
+
+def test_what_does_not_fit_is_fitted_and_every_change_is_told(
+    page: Page, seven_billion: Path
+) -> None:
+    page.locator("#model-chooser input").fill(str(seven_billion))
+    page.keyboard.press("Enter")
+    expect(page.locator("#model-facts")).to_contain_text("6.74 B")
+    # Activations of two million tokens at once: far more than any computer has.
+    _set(page, "per_device_train_batch_size", "4096")
+    page.get_by_role("button", name="More about training").click()
+    _set(page, "max_tokens_per_pass", "10000000")
+    expect(page.locator("#plan .memory.bad")).to_contain_text("does not fit")
+    expect(page.locator("#problems")).to_contain_text("At its peak the run takes about")
+    page.locator("#fit").click()
+    changed = page.locator("#settings-source")
+    expect(changed).to_contain_text("Fitted:")
+    expect(changed).to_contain_text("The same learning in smaller passes.")
+    expect(page.locator("#plan .memory")).to_contain_text("fits")
+    expect(page.locator("#fit")).to_be_hidden()
+    expect(_plan(page, "Effective batch")).to_have_text("4,096 conversations")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import json
+
 import pytest
 
 from components.runs.chart import plotly_script
@@ -243,6 +245,7 @@ def test_the_metric_strip_says_the_time_left_while_it_runs_and_the_time_taken_af
         ("4", "of 10"),
         ("1,234", ""),
         ("1m 15s", ""),
+        ("–", ""),
     ]
     assert running["progress"] == 0.4
     events.write("finished", elapsed_seconds=8.0)
@@ -252,6 +255,20 @@ def test_the_metric_strip_says_the_time_left_while_it_runs_and_the_time_taken_af
         "Time taken",
         "8s",
     )
+
+
+def test_what_was_predicted_stands_beside_what_was_measured(workspace, run):
+    live, events = LiveRuns(workspace), begin(run)
+    parts = dict.fromkeys(("weights", "adapter", "gradients", "optimizer"), 100_000_000)
+    parts |= dict.fromkeys(("activations", "logits", "overhead"), 200_000_000)
+    times = ("setup_seconds", "training_seconds", "validation_seconds", "saving_seconds")
+    duration = {"n_steps": 10, "n_validations": 2, "n_checkpoints": 1, **dict.fromkeys(times, 30.0)}
+    told = {"memory": {"device": "cpu", **parts}, "duration": duration}
+    (run.folder / "prediction.json").write_text(json.dumps(told), "utf-8")
+    events.write("finished", elapsed_seconds=118.0, peak_memory_bytes=980_000_000)
+    metrics = {m["label"]: (m["value"], m["note"]) for m in look(live, run)["metrics"]}
+    assert metrics["Time taken"] == ("1m 58s", "predicted 2m 00s")
+    assert metrics["Memory at the peak"] == ("980 MB", "predicted 1 GB")
 
 
 def test_the_signature_changes_with_the_state_and_with_every_warning(workspace, run):

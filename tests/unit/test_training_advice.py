@@ -10,6 +10,8 @@ from studio.paths import SAMPLES_DIR, STARTER_DIR
 from studio.training.adapter import AdapterSettings
 from studio.training.advice import advise
 from studio.training.config import RunConfig, TrainSettings
+from studio.training.memory import predict
+from tests.unit.test_training_memory import CPU
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +73,25 @@ def test_a_rank_that_costs_more_than_the_layer_is_told(large):
     told = advise(RunConfig(adapter=AdapterSettings(r=57)), narrow, 500)
     assert [advice.field for advice in told] == ["adapter.r"]
     assert told[0].message.startswith("From rank 56.9 on")
+
+
+def test_a_strength_far_from_the_rank_is_said(large):
+    for r, alpha, expected in ((16, 2, True), (16, 256, True), (16, 16, False), (8, 64, False)):
+        config = RunConfig(adapter=AdapterSettings(r=r, lora_alpha=alpha))
+        assert ("adapter.lora_alpha" in fields(config, large)) is expected
+
+
+def test_a_rate_that_teaches_next_to_nothing_is_said_of_answers_alone(large):
+    slow = TrainSettings(learning_rate=2e-6)
+    assert fields(RunConfig(training=slow), large) == ["training.learning_rate"]
+    assert fields(RunConfig(method="dpo", training=slow), large) == []
+    assert fields(RunConfig(adapter=AdapterSettings(kind="full"), training=slow), large) == []
+
+
+def test_a_peak_beyond_what_is_free_is_said_with_its_largest_part(large):
+    memory = predict(large, RunConfig(), CPU)
+    most = max(memory.parts().items(), key=lambda part: part[1])[0]
+    (found,) = advise(RunConfig(), large, 500, memory, memory.total_bytes - 1)
+    assert found.field == "memory"
+    assert most in found.message
+    assert advise(RunConfig(), large, 500, memory, memory.total_bytes) == []

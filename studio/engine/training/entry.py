@@ -49,6 +49,23 @@ def run_training(job: Job, workspace: Workspace, events: EventWriter) -> dict[st
     return {**values, "adapter_sha256": adapter_hashes(job.folder / ADAPTER)}
 
 
+def run_calibration(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, object]:
+    """Measure how long the job's run would take; gives the values of its `finished` event.
+
+    Raises: as `run_training`.
+    """
+    started = time.monotonic()
+    config = read_config(job.config(), "config.json")
+    folder = ModelRef.parse(config.model).folder(download=True)
+    events.write("phase", name="loading data")
+    data = load_data(config, folder, workspace, events)
+    import_all(config.needs_bitsandbytes)
+    from studio.engine.training.calibrate import calibrate  # noqa: PLC0415  (torch, 3 s)
+    from studio.engine.training.run import Training  # noqa: PLC0415  (as above)
+
+    return calibrate(Training(job, config, folder, events, started), data)
+
+
 def _compare(recorder: Recorder, events: EventWriter) -> None:
     """Say what is not as it was when the run began. Raises: JobError when the model is another."""
     changed = recorder.compare()

@@ -38,7 +38,6 @@ _SCHEDULES = {
     "constant": "constant_with_warmup",
     "warmup_stable_decay": "warmup_stable_decay",
 }
-PARTS_OF_A_RUN = 10
 
 
 def training_arguments(
@@ -47,7 +46,6 @@ def training_arguments(
     """Arguments for TrainingArguments; checkpoints go to `folder`."""
     training = config.training
     n_steps = training.n_steps(n_train_rows)
-    part = max(math.ceil(n_steps / PARTS_OF_A_RUN), 1)
     return {
         "output_dir": str(folder),
         "max_steps": n_steps,
@@ -63,9 +61,9 @@ def training_arguments(
         "activation_checkpointing": training.gradient_checkpointing,
         **schedule(training, n_steps),
         "eval_strategy": training.eval_strategy if has_validation else "no",
-        "eval_steps": training.eval_steps or part,
+        "eval_steps": training.steps_between(training.eval_steps, n_steps),
         "save_strategy": "steps",
-        "save_steps": training.save_steps or part,
+        "save_steps": training.steps_between(training.save_steps, n_steps),
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "optim": training.optim,

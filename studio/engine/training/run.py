@@ -76,13 +76,7 @@ class Training:
 
     def run(self, data: TrainData) -> dict[str, object]:
         """Train to the end; gives the values of the `finished` event."""
-        # Old names that the libraries use among themselves; nothing a reader of the log can do.
-        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-        transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-        self.events.write("phase", name="loading model")
-        self._stop_if_asked(step=0)
-        n_threads = set_threads()
-        self._settle_precision()
+        n_threads = self.begin()
         checkpoint = self._checkpoint()
         if checkpoint is None:
             warn_of_other_base(self.job, self.reporter.warn)
@@ -98,6 +92,17 @@ class Training:
         with told_when_full(self.job.folder, self.job.folder / CHECKPOINTS):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             return self._finish(trainer, data)
+
+    def begin(self) -> int:
+        """Settle threads and arithmetic, before the model is loaded; gives the threads."""
+        # Old names that the libraries use among themselves; nothing a reader of the log can do.
+        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+        transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        self.events.write("phase", name="loading model")
+        self._stop_if_asked(step=0)
+        n_threads = set_threads()
+        self._settle_precision()
+        return n_threads
 
     def _settle_precision(self) -> None:
         """FP32 in its fastest exact form; BF16 where this hardware computes it as it should."""

@@ -1,0 +1,78 @@
+"""What was said of a run before it began, kept with it: memory at the peak, and how long.
+
+    prediction.json  {"memory": {"device", parts in bytes}, "duration": {seconds of parts} or null}
+
+`duration` is there where a calibration of the same settings was made (`studio.jobs.calibration`).
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, fields, replace
+
+from pydantic import TypeAdapter
+
+from studio.errors import JobError, StudioError
+from studio.jobs.job import Job, last_event, list_jobs, state_of
+from studio.models.facts import read_facts
+from studio.models.hardware import look
+from studio.models.reference import ModelRef
+from studio.paths import Workspace, write_json
+from studio.settings import to_dict
+from studio.training.config import RunConfig
+from studio.training.duration import Estimate
+from studio.training.memory import MemoryParts, predict
+
+CALIBRATION = "calibration"
+_FILE = "prediction.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """None is what nobody could, or did, say."""
+
+    memory: MemoryParts | None
+    duration: Estimate | None
+
+
+def keep_prediction(job: Job, config: RunConfig, duration: Estimate | None) -> None:
+    """Write down what is expected of the run of `config`, which is settled."""
+    facts = read_facts(ModelRef.parse(config.model).folder())
+    memory = predict(facts, config, look())
+    told = {"memory": vars(memory), "duration": vars(duration) if duration else None}
+    write_json(job.folder / _FILE, told)
+
+
+def read_prediction(job: Job) -> Prediction | None:
+    """What was expected of a run; None of one that was made before this was kept."""
+    try:
+        return TypeAdapter(Prediction).validate_json((job.folder / _FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def find_estimate(workspace: Workspace, config: RunConfig) -> Estimate | None:
+    """What was measured last for these very settings, as a person set them, whatever the run is
+    called; None where nothing was."""
+    wanted = fingerprint(config)
+    for job in list_jobs(workspace, CALIBRATION):
+        if job.name == wanted and state_of(job) == "finished":
+            return result_of(job)
+    return None
+
+
+def result_of(job: Job) -> Estimate:
+    """What an ended calibration has found. Raises: StudioError with the reason where it failed."""
+    event = last_event(job.events_path) or {}
+    if event.get("event") == "failed":
+        raise StudioError(str(event["message"]), str(event["fix"]), str(event["code"]))
+    if event.get("event") != "finished":
+        raise JobError(
+            "Measuring was cut short.", "Measure again, or start the run itself.", "not_measured"
+        )
+    return Estimate(**{field.name: event[field.name] for field in fields(Estimate)})
+
+
+def fingerprint(config: RunConfig) -> str:
+    """The same for the same settings; a calibration bears it as its name."""
+    plain = json.dumps(to_dict(replace(config, name="")), sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()
