@@ -45,6 +45,8 @@ const count = (n) => n.toLocaleString("en-US");
 //                                                with `set` it stays and the rows are shown
 //   row-filters {filters}                        the table says what it filters by
 //   row-figures {}                               every row has figures now: filter by them
+//   runs-chosen {runs}                           the table of runs says which ones are ticked
+//   runs-clear {}                                untick them all
 //   checkup-done {dataset}                       a checkup has its result
 const tell = (name, detail) =>
   document.dispatchEvent(new CustomEvent(`studio:${name}`, { detail }));

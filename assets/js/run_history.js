@@ -6,6 +6,8 @@ let rows = null;
 let asking = false;
 let again = false;
 let shownRows = "";
+let ticked = []; // ids to compare, in the order in which they were ticked
+const MOST = 8; // studio.results.comparison.MOST
 
 const bar = make("div", "run-search");
 const words = make("input");
@@ -18,11 +20,32 @@ archived.type = "checkbox";
 archived.id = "run-archived";
 const archivedLabel = make("label", "s-check");
 archivedLabel.append(archived, "Archived, too");
-bar.append(words, archivedLabel);
+const hint = make("span", "s-note run-ticks");
+hint.setAttribute("aria-live", "polite");
+bar.append(words, archivedLabel, hint);
 const place = make("div");
 
 function pick(id) {
   trigger("pick", { run: id });
+}
+
+function tick(id, on) {
+  ticked = on ? [...ticked, id] : ticked.filter((other) => other !== id);
+  tell("runs-chosen", { runs: ticked });
+  draw();
+}
+
+function tickBox(row) {
+  const box = make("input");
+  box.type = "checkbox";
+  box.className = "run-tick";
+  box.checked = ticked.includes(row.id);
+  box.disabled = !box.checked && ticked.length >= MOST;
+  box.setAttribute("aria-label", `Compare ${row.cells[0]}`);
+  box.title = "Compare with other ticked runs";
+  box.addEventListener("click", (event) => event.stopPropagation()); // it does not pick the run
+  box.addEventListener("change", () => tick(row.id, box.checked));
+  return box;
 }
 
 function nameCell(row, chosen) {
@@ -31,7 +54,7 @@ function nameCell(row, chosen) {
   const name = button(row.cells[0], () => {}, "run-pick"); // a click anywhere in the row picks it
   if (row.notes) name.title = row.notes;
   if (chosen) name.setAttribute("aria-current", "true");
-  cell.append(name, ...row.tags.map((tag) => make("span", "run-tag", tag)));
+  cell.append(tickBox(row), name, ...row.tags.map((tag) => make("span", "run-tag", tag)));
   return cell;
 }
 
@@ -54,12 +77,14 @@ function bodyRow(row) {
 }
 
 function draw() {
-  const key = JSON.stringify([props.value, rows]);
+  const key = JSON.stringify([props.value, rows, ticked]);
   if (rows === null || key === shownRows) return;
   shownRows = key;
-  const focused = element.contains(document.activeElement)
-    ? document.activeElement.closest("tr")?.dataset.run
-    : null;
+  const active = element.contains(document.activeElement) ? document.activeElement : null;
+  const focused = active?.closest("tr")?.dataset.run;
+  const part = active?.type === "checkbox" ? "input" : "button";
+  hint.textContent =
+    ticked.length === 1 ? "Tick another run to compare it with." : ticked.length ? `${ticked.length} compared` : "";
   const found = rows.filter((row) => !row.left_out);
   const caption = "All runs, newest first";
   const table = tableOf("run-table", caption, props.columns, found.map(bodyRow));
@@ -67,7 +92,7 @@ function draw() {
   place.replaceChildren(found.length || !rows.length ? table : none);
   bar.hidden = !rows.length;
   if (!bar.isConnected) element.replaceChildren(bar, place);
-  if (focused) element.querySelector(`tr[data-run="${focused}"] button`)?.focus();
+  if (focused) element.querySelector(`tr[data-run="${focused}"] ${part}`)?.focus();
 }
 
 async function ask() {
@@ -78,7 +103,11 @@ async function ask() {
   try {
     const asked = { words: words.value, archived: archived.checked };
     const reply = await server.runs(asked);
-    if (!reply.error) rows = reply.rows;
+    if (!reply.error) {
+      rows = reply.rows;
+      const left = ticked.filter((id) => rows.some((row) => row.id === id));
+      if (left.length < ticked.length) tell("runs-chosen", { runs: (ticked = left) });
+    }
   } catch (error) {
     // The header says that the studio does not answer; the table keeps what it knows.
   } finally {
@@ -96,6 +125,11 @@ element.addEventListener("click", (event) => {
   if (!line) return;
   pick(line.dataset.run);
   window.scrollTo({ top: 0, behavior: "smooth" });
+});
+hear("runs-clear", () => {
+  ticked = [];
+  tell("runs-chosen", { runs: ticked });
+  draw();
 });
 let typing;
 words.addEventListener("input", () => {

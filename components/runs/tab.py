@@ -20,6 +20,7 @@ from components.runs.card import (
     settings_html,
 )
 from components.runs.chart import build_chart
+from components.runs.compare_runs import build_compare_runs
 from components.runs.history import build_history, build_log
 from components.runs.live import LiveRuns
 from components.runs.notes import build_notes, connect_notes
@@ -89,9 +90,10 @@ def build_runs(page: Page) -> None:
         build_repeat(page)
         notes = build_notes()
     with gr.Column(elem_classes="s-card"):
-        heading("All runs", "Pick one to see it above")
+        heading("All runs", "Pick one to see it above; tick several to compare them")
         history = build_history(page.workspace)
         trash = build_trash(page)
+    build_compare_runs(page)
     build_sweeps(page)
     view = _View(
         empty, body, head, actions, confirm, question, remarks, chart, log, settings, history

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from studio.errors import JobError
 from studio.jobs.job import Job, find_job, log_tail, state_of
 from studio.jobs.process import request_stop, wait_until_ended
+from studio.jobs.trash import delete_run
 from studio.paths import Workspace
 from tests.browser.conftest import OpenPage, Studio, open_studio
 from tests.browser.trained import FINISHED, finished_run, start
@@ -239,3 +240,37 @@ def test_without_a_run_each_tab_says_what_to_do_and_nothing_sticks_out(
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         page.close()
     assert empty.stop() == 0
+
+
+def test_ticked_runs_stand_side_by_side_with_what_differs_and_what_came(
+    open_page: OpenPage, studio: Studio, model_folder: Path, chat_file: Path
+) -> None:
+    jobs = []
+    for name, steps in (("the shorter", 10), ("the longer", 20)):
+        job = start(studio.workspace, name, str(model_folder), chat_file, steps)
+        assert wait_until_ended(job, 300) == "finished", log_tail(job)
+        jobs.append(job)
+    page = open_page("?tab=runs")
+    card = page.locator("#run-compare-card")
+    page.get_by_label("Compare the shorter").check()
+    expect(page.locator(".run-ticks")).to_have_text("Tick another run to compare it with.")
+    expect(card).to_be_empty()
+    page.get_by_label("Compare the longer").check()
+    expect(card.get_by_role("heading", name="Side by side")).to_be_visible()
+    results, settings = card.get_by_role("table").nth(0), card.get_by_role("table").nth(1)
+    expect(results.locator("tbody tr")).to_have_count(2)
+    expect(results.locator("td.best").first).to_contain_text("★")
+    expect(settings.locator("tbody tr")).to_have_count(1)
+    expect(settings.locator("tbody tr")).to_have_text("Steps1020")
+    plots = "[...document.querySelectorAll('.compare-plot')]"
+    page.wait_for_function(f"{plots}.every((plot) => plot.data?.length === 2)")
+    lengths = f"{plots}.map((plot) => plot.data.map((trace) => trace.x.length))"
+    assert page.evaluate(lengths) == [[2, 3], [10, 20]]
+    # A name shows its run above; deleted elsewhere, a run leaves the comparison by itself.
+    results.get_by_role("button", name="the shorter").click()
+    expect(page.locator("#run-head h2")).to_have_text("the shorter")
+    delete_run(Workspace(studio.workspace), jobs[0])
+    expect(card).to_be_empty()
+    expect(page.get_by_label("Compare the longer")).to_be_checked()
+    page.get_by_label("Compare the longer").uncheck()
+    expect(page.locator(".run-ticks")).to_be_empty()

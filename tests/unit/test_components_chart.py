@@ -1,8 +1,7 @@
 """The live chart: traces and layout as plotly gets them, and the answers to the page's looks."""
 
-from pathlib import Path
-
 import json
+from pathlib import Path
 
 import pytest
 
