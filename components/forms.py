@@ -127,7 +127,7 @@ def control(item: Knob, kind: type) -> gr.components.Component:
         return gr.Slider(item.min, item.max, step=item.step, **common)
     if kind is float:
         return gr.Number(step=item.step or "any", **common)
-    return gr.Textbox(**common)
+    return gr.Textbox(lines=item.lines, **common)
 
 
 def _suits_slider(item: Knob) -> bool:

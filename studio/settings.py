@@ -33,6 +33,8 @@ class Knob:
     choices: tuple[str, ...] = ()
     unit: str = ""
     level: Level = "advanced"
+    # Of a text: how many are seen at once.
+    lines: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,7 @@ def knob(
     choices: tuple[str, ...] = (),
     unit: str = "",
     level: Level = "advanced",
+    lines: int = 1,
 ) -> Any:
     """A dataclass field that carries what forms, checks and documentation need."""
     metadata = {
@@ -66,6 +69,7 @@ def knob(
         "choices": choices,
         "unit": unit,
         "level": level,
+        "lines": lines,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

@@ -21,8 +21,10 @@ let drawn = false;
 let logarithmic = false;
 let spec = null; // what to draw with; comes with the whole run
 let more = false; // every figure of the method, or the first ones
+let base = null; // the base model's own validation loss, or nothing
 let best = []; // step and loss of the best validation, or nothing
 
+const smoothing = () => Number(part("smoothing").value);
 const theme = () => spec[isDark() ? "dark" : "light"];
 const places = () => spec[isNarrow() ? "narrow" : "wide"];
 
@@ -33,10 +35,26 @@ function layoutNow() {
     layout[axis][key] = value;
   }
   layout.yaxis.type = logarithmic ? "log" : "linear";
+  layout.shapes = baseLine();
   layout.uirevision = job; // the zoom belongs to the run, whatever is redrawn
   layout.dragmode = isNarrow() ? false : "zoom"; // on a phone a drag scrolls the page
   layout.autosize = true;
   return layout;
+}
+
+function baseLine() {
+  if (base === null) return [];
+  const line = spec.base_line[isDark() ? "dark" : "light"];
+  return [{ type: "line", layer: "below", xref: "paper", x0: 0, x1: 1, y0: base, y1: base, line }];
+}
+
+function markBase(value) {
+  const legend = part("base-legend");
+  legend.hidden = value === null;
+  if (value === base) return;
+  base = value;
+  if (base !== null) legend.lastElementChild.textContent = `base model, validation ${base.toFixed(3)}`;
+  if (drawn) Plotly.relayout(plot, { shapes: baseLine() });
 }
 
 // The last trace is the mark of the best validation; the others are curves.
@@ -121,11 +139,13 @@ function take(reply) {
   if (reply.spec) {
     spec = reply.spec;
     best = reply.best;
+    base = null;
     part("more").hidden = spec.n_more === 0;
   }
   if (reply.reset || !drawn) draw(reply.points);
   else extend(reply.points);
   markBest(reply.best);
+  markBase(reply.base);
   plot.classList.toggle("no-points", plot.data.every((trace) => trace.x.length === 0));
   since = reply.since;
   active = reply.active;
@@ -143,12 +163,12 @@ async function ask() {
   const shown = element.isConnected && element.offsetParent !== null && !document.hidden;
   if (!job || asking || !shown || typeof Plotly === "undefined") return;
   asking = true;
-  const wanted = more;
+  const wanted = `${more} ${smoothing()}`;
   const lengths = drawn ? plot.data.map((trace) => trace.x.length) : [];
   try {
-    const reply = await server.poll({ job, since, n_shown: Math.max(0, ...lengths), more });
+    const reply = await server.poll({ job, since, n_shown: Math.max(0, ...lengths), more, smoothing: smoothing() });
     if (reply.error) part("phase").textContent = `${reply.error} ${reply.fix}`;
-    else if (wanted === more) take(reply);
+    else if (wanted === `${more} ${smoothing()}`) take(reply);
   } catch (error) {
     part("phase").textContent = "The studio does not answer. Trying again.";
   } finally {
@@ -166,6 +186,10 @@ function follow(chosen) {
   ask();
 }
 
+part("smoothing").addEventListener("change", () => {
+  since = null;
+  ask();
+});
 part("log").addEventListener("click", () => {
   logarithmic = !logarithmic;
   part("log").setAttribute("aria-pressed", String(logarithmic));

@@ -13,7 +13,8 @@ import gradio as gr
 
 from components.handlers import answer_errors
 from components.page import script
-from components.runs.live import LiveRuns
+from components.runs.live import SMOOTHINGS, LiveRuns
+from studio.training.curves import SMOOTHING
 
 _TEMPLATE = """
 <section class="run-live" data-part="live">
@@ -31,11 +32,17 @@ _TEMPLATE = """
         <li><i class="mark mark-raw"></i>train, each step</li>
         <li><i class="mark mark-train"></i>train, smoothed</li>
         <li><i class="mark mark-validation"></i>validation</li>
+        <li data-part="base-legend" hidden>
+          <i class="mark mark-base"></i><span>base model, validation</span>
+        </li>
         <li data-part="best-legend" hidden>
           <i class="mark-best" aria-hidden="true">★</i>best validation
         </li>
       </ul>
       <div class="chart-buttons">
+        <label class="chart-smooth" title="How much the smoothed curves forget of each step">
+          Smoothing <select data-part="smoothing">SMOOTHINGS</select>
+        </label>
         <button type="button" class="chart-button" data-part="more" aria-pressed="false" hidden
                 title="Draw every figure of this method">All figures</button>
         <button type="button" class="chart-button" data-part="log" aria-pressed="false"
@@ -63,12 +70,19 @@ def build_chart(live: LiveRuns, job_id: str = "") -> gr.HTML:
 
     return gr.HTML(
         value=job_id,
-        html_template=_TEMPLATE,
+        html_template=_TEMPLATE.replace("SMOOTHINGS", _choices()),
         js_on_load=script("chart"),
         head=f'<script src="gradio_api/file={plotly_script().as_posix()}"></script>',
         server_functions=[poll],
         apply_default_css=False,
         elem_id="run-chart",
+    )
+
+
+def _choices() -> str:
+    return "".join(
+        f'<option value="{value}"{" selected" * (value == SMOOTHING)}>{words}</option>'
+        for value, words in SMOOTHINGS
     )
 
 

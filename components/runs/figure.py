@@ -67,6 +67,10 @@ def chart_spec(figures: tuple[Figure, ...], *, more: bool = False) -> dict[str, 
         "narrow": _places(n_small, columns=1),
         "n_curves": len(TRACE_NAMES) + 3 * len(shown),
         "n_more": max(len(figures) - _N_AT_ONCE, 0),
+        "base_line": {
+            theme: {"color": colours["side"], "width": 1.5, "dash": "dash"}
+            for theme, colours in (("light", LIGHT), ("dark", DARK))
+        },
     }
 
 
@@ -86,6 +90,10 @@ def figure(colours: Colours, shown: tuple[Figure, ...] = ()) -> go.Figure:
             _line(f"{name}, smoothed", colours["train"], width=1.5, axis=axis),
             _line(f"{name}, validation", colours["validation"], width=1.5, axis=axis, markers=True),
         ]
+        for trace in traces[-2:]:
+            trace.hovertemplate = (
+                f"step %{{x}}<br>{trace.name} %{{y:{own.format or '.4g'}}}<extra></extra>"
+            )
     return go.Figure(data=[*traces, _best(colours)], layout=_layout(colours, shown))
 
 
@@ -124,7 +132,7 @@ def _layout(colours: Colours, shown: tuple[Figure, ...]) -> go.Layout:
             "bordercolor": colours["grid"],
             "font": {"color": colours["text"]},
         },
-        **_axes(colours, len(titles)),
+        **_axes(colours, ("",) * len(TITLES) + tuple(own.format for own in shown)),
     )
 
 
@@ -153,10 +161,11 @@ def _line(
     )
 
 
-def _axes(colours: Colours, n_plots: int) -> dict[str, Any]:
+def _axes(colours: Colours, formats: Sequence[str]) -> dict[str, Any]:
+    """Both axes of each plot; `formats` of the values, "" for plain numbers."""
     common = {"gridcolor": colours["grid"], "zeroline": False, "automargin": False}
     axes: dict[str, Any] = {}
-    for number in range(1, n_plots + 1):
+    for number, form in enumerate(formats, start=1):
         suffix = "" if number == 1 else str(number)
         axes[f"xaxis{suffix}"] = {
             **common,
@@ -175,6 +184,7 @@ def _axes(colours: Colours, n_plots: int) -> dict[str, Any]:
             "fixedrange": True,
             "nticks": 6 if number == 1 else 3,
             "exponentformat": "e" if number == 2 else None,
+            "tickformat": form or None,
         }
     return axes
 

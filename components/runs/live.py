@@ -18,13 +18,16 @@ from studio.jobs.job import ACTIVE, ENDED, Job, State, find_job, list_jobs, stat
 from studio.jobs.queue import queue_of
 from studio.paths import Workspace
 from studio.results.runs import RunSummary, standing_of, summarize
-from studio.training.curves import MAX_POINTS, CurveFollower, CurveUpdate
+from studio.training.adapter import PROMPTS
+from studio.training.curves import MAX_POINTS, SMOOTHING, CurveFollower, CurveUpdate
 from studio.training.figures import Figure, figures_of
 from studio.training.methods import Reward
 from studio.training.reading_curves import Reading, read_curves
 from studio.training.rewards import rule_names
 
 _KEPT_RUNS = 8
+# What the chart offers, in words.
+SMOOTHINGS = ((0.0, "none"), (0.6, "light"), (SMOOTHING, "usual"), (0.98, "strong"))
 _MORE_THAN_DRAWN = 2 * MAX_POINTS
 
 
@@ -68,10 +71,12 @@ class Remarks:
 class _Followed:
     """One run between two looks; `look` is safe from several threads (several windows)."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, smoothing: float) -> None:
         self.figures = _figures(job)
         self.main = next(iter(self.figures), None)
-        self.curves = CurveFollower(job.events_path, [figure.name for figure in self.figures])
+        self.begins_as_base = _begins_as_base(job)
+        names = [figure.name for figure in self.figures]
+        self.curves = CurveFollower(job.events_path, names, smoothing)
         self.reader = EventReader(job.events_path)
         self.remarks = Remarks()
         self.lock = threading.Lock()
@@ -104,12 +109,20 @@ def _figures(job: Job) -> tuple[Figure, ...]:
     return figures_of(str(config.get("method", "")), names)
 
 
+def _begins_as_base(job: Job) -> bool:
+    """Whether the validation before the first step measures the base itself: not where a run goes
+    on from an adapter, and not where learned prompts or a head of points begin at random."""
+    config = job.config()
+    fresh = not config.get("start_adapter") and config.get("method") != "reward"
+    return fresh and config.get("adapter", {}).get("kind") not in PROMPTS
+
+
 class LiveRuns:
     """Answers the chart of every window; keeps the folds of the runs looked at last."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._runs: OrderedDict[str, _Followed] = OrderedDict()
+        self._runs: OrderedDict[tuple[str, float], _Followed] = OrderedDict()
         self._lock = threading.Lock()
 
     def poll(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +133,7 @@ class LiveRuns:
         except JobError:
             return _nothing(job_id)
         since, generation = _place(request)
-        followed = self._followed(job)
+        followed = self._followed(job, _smoothing(request))
         update, remarks = followed.look(since, generation)
         run = summarize(job)
         answer = _answer(run, update, remarks, followed)
@@ -137,14 +150,15 @@ class LiveRuns:
         """What the run warned of so far."""
         return list(self._followed(job).look(0, 0)[1].warnings)
 
-    def _followed(self, job: Job) -> _Followed:
+    def _followed(self, job: Job, smoothing: float = SMOOTHING) -> _Followed:
+        key = (job.id, smoothing)
         with self._lock:
-            if job.id not in self._runs:
-                self._runs[job.id] = _Followed(job)
-            self._runs.move_to_end(job.id)
+            if key not in self._runs:
+                self._runs[key] = _Followed(job, smoothing)
+            self._runs.move_to_end(key)
             while len(self._runs) > _KEPT_RUNS:
                 self._runs.popitem(last=False)
-            return self._runs[job.id]
+            return self._runs[key]
 
 
 def waiting_words(workspace: Workspace, job: Job) -> str:
@@ -158,6 +172,12 @@ def waiting_words(workspace: Workspace, job: Job) -> str:
     jobs = list_jobs(workspace, "train")
     now = next((other.name for other in jobs if state_of(other) in ACTIVE), "the run before it")
     return f"Next in the queue: it starts by itself when {now} has ended."
+
+
+def _smoothing(request: dict[str, Any]) -> float:
+    """One of the chart's choices; the usual one for anything else."""
+    asked = request.get("smoothing")
+    return next((value for value, _ in SMOOTHINGS if value == asked), SMOOTHING)
 
 
 def _place(request: dict[str, Any]) -> tuple[int, int]:
@@ -185,6 +205,7 @@ def _answer(
             for name in trace_names(followed.figures)
         ],
         "best": list(remarks.best_eval or ()),
+        "base": remarks.evals.get(0) if followed.begins_as_base else None,
         "metrics": metrics(run, remarks, followed.main),
         "progress": min(run.step / run.n_steps, 1.0) if run.n_steps else 0.0,
         "phase": _phase(run.state, remarks.phase),
@@ -213,6 +234,7 @@ def _nothing(job_id: str) -> dict[str, Any]:
         "since": [0, 0],
         "points": [[[], []] for _ in trace_names(())],
         "best": [],
+        "base": None,
         "spec": chart_spec(()),
         "metrics": [],
         "progress": 0.0,
@@ -258,8 +280,13 @@ def _own(remarks: Remarks, main: Figure | None) -> list[dict[str, str]]:
     if main is None:
         return []
     validated = remarks.newest.get(f"eval_{main.name}")
-    note = f"validation {number(validated)}" if validated is not None else ""
-    return [_metric(main.label, number(remarks.newest.get(f"{main.name}_smoothed")), note)]
+    note = f"validation {_worded(main, validated)}" if validated is not None else ""
+    return [_metric(main.label, _worded(main, remarks.newest.get(f"{main.name}_smoothed")), note)]
+
+
+def _worded(figure: Figure, value: float | None) -> str:
+    shares = figure.format.endswith("%")
+    return f"{value:.1%}" if shares and value is not None else number(value)
 
 
 def _metric(label: str, value: str, note: str = "") -> dict[str, str]:

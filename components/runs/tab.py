@@ -25,6 +25,7 @@ from components.runs.history import build_history, build_log
 from components.runs.live import LiveRuns
 from components.runs.notes import build_notes, connect_notes
 from components.runs.repeat import build_repeat
+from components.runs.samples import build_samples
 from components.runs.sweeps import build_sweeps
 from components.runs.trash import build_trash, trash_choices
 from components.wording import size, text
@@ -50,6 +51,7 @@ class _View:
     question: gr.HTML
     remarks: gr.HTML
     chart: gr.HTML
+    samples: gr.HTML
     log: gr.HTML
     settings: gr.HTML
     history: gr.HTML
@@ -57,7 +59,7 @@ class _View:
     @property
     def parts(self) -> list[Any]:
         first = [self.empty, self.body, self.head, *self.actions.buttons.values()]
-        last = [self.chart, self.log, self.settings, self.history]
+        last = [self.chart, self.samples, self.log, self.settings, self.history]
         return [*first, self.confirm, self.question, self.remarks, *last]
 
 
@@ -83,6 +85,8 @@ def build_runs(page: Page) -> None:
                 keep = gr.Button("Keep it", elem_id="run-delete-keep")
         remarks = static(elem_id="run-remarks", visible=False)
         chart = build_chart(live)
+        with fold("Samples: its own prompts, answered by step", "run-samples-fold"):
+            samples = build_samples(page.workspace)
         with fold("Log", "run-log-fold"):
             log = build_log(page.workspace)
         with fold("All settings of this run", "run-settings-fold"):
@@ -96,7 +100,18 @@ def build_runs(page: Page) -> None:
     build_compare_runs(page)
     build_sweeps(page)
     view = _View(
-        empty, body, head, actions, confirm, question, remarks, chart, log, settings, history
+        empty,
+        body,
+        head,
+        actions,
+        confirm,
+        question,
+        remarks,
+        chart,
+        samples,
+        log,
+        settings,
+        history,
     )
     show = _shower(page, view, live)
     _follow(page, view, show)
@@ -124,6 +139,7 @@ def _shower(page: Page, view: _View, live: LiveRuns) -> Any:
             gr.Column(visible=False),
             "",
             gr.HTML(remarks, visible=bool(remarks)),
+            job.id,
             job.id,
             job.id,
             settings,

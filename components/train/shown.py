@@ -10,8 +10,11 @@ from typing import Any
 
 from studio.training.config import SECTIONS
 from studio.training.kinds import knobs_of
+from studio.training.methods import METHODS
 
 _BETA = ("dpo", "orpo", "simpo", "kto")
+# A reward model gives points and says nothing.
+_ANSWERING = tuple(method for method in METHODS if method != "reward")
 # Key → the methods for which it says something; a key that is not here counts for all of them.
 _METHODS_OF = {
     "preference.loss_type": ("dpo",),
@@ -21,6 +24,8 @@ _METHODS_OF = {
     "preference.desirable_weight": ("kto",),
     "preference.undesirable_weight": ("kto",),
     "training.label_smoothing_factor": ("sft", "pretrain"),
+    "training.sample_prompts": _ANSWERING,
+    "training.sample_tokens": _ANSWERING,
     **{f"grpo.{field.name}": ("grpo",) for field in fields(SECTIONS["grpo"])},
 }
 # What the choice of the kind, the method and the rest may hide or show.

@@ -34,6 +34,10 @@ class Prediction:
     duration: Estimate | None
 
 
+# Built once: that takes longer than reading a hundred files.
+_READER = TypeAdapter(Prediction)
+
+
 def keep_prediction(job: Job, config: RunConfig, duration: Estimate | None) -> None:
     """Write down what is expected of the run of `config`, which is settled."""
     facts = read_facts(ModelRef.parse(config.model).folder())
@@ -45,7 +49,7 @@ def keep_prediction(job: Job, config: RunConfig, duration: Estimate | None) -> N
 def read_prediction(job: Job) -> Prediction | None:
     """What was expected of a run; None of one that was made before this was kept."""
     try:
-        return TypeAdapter(Prediction).validate_json((job.folder / _FILE).read_bytes())
+        return _READER.validate_json((job.folder / _FILE).read_bytes())
     except (OSError, ValueError):
         return None
 

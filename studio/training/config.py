@@ -195,6 +195,22 @@ class TrainSettings:
         "Keep the best",
         "The result is the model at the lowest validation loss, not the one at the last step.",
     )
+    sample_prompts: str = knob(
+        "",
+        "Prompts to answer while it trains",
+        "One a line. Each is answered after every validation; Runs shows the answers by step. It "
+        "needs validation rows.",
+        lines=3,
+    )
+    sample_tokens: int = knob(
+        64,
+        "Longest of these answers",
+        "Answers are cut here. The longer, the longer a validation takes.",
+        min=1,
+        max=4096,
+        step=1,
+        unit="tokens",
+    )
     seed: int = knob(
         42, "Seed", "The same seed and settings give the same run.", min=0, max=2**31 - 1
     )
@@ -203,6 +219,12 @@ class TrainSettings:
     def effective_batch_size(self) -> int:
         """Conversations behind one optimizer step."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    @property
+    def sample_lines(self) -> tuple[str, ...]:
+        """The prompts, each once."""
+        lines = (line.strip() for line in self.sample_prompts.splitlines())
+        return tuple(dict.fromkeys(line for line in lines if line))
 
     @staticmethod
     def steps_between(wanted: int, n_steps: int) -> int:

@@ -18,10 +18,11 @@ SMOOTHING = 0.9
 MAX_POINTS = 1500
 _KEPT_PER_BUCKET = 5  # first, last, smallest, largest, and one gap
 _VALUES_OF = {
-    "step": ("loss", "learning_rate", "grad_norm", "tokens_per_second"),
+    "step": ("loss", "learning_rate", "grad_norm"),
     "eval": ("eval_loss",),
 }
 SMOOTHED = "loss_smoothed"
+_LARGEST_LOSS = 700.0
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class CurveFold:
 
     def add(self, events: Iterable[Event]) -> None:
         """Fold more events in, in the order in which they were written."""
-        for event in events:
+        for event in map(_with_perplexity, events):
             if event["event"] == "resumed":
                 self._void_after(self.names, event["step"])
             names = _VALUES_OF.get(event["event"], ())
@@ -205,6 +206,15 @@ class CurveFold:
                 self._averages[name].add(value)
 
 
+def _with_perplexity(event: Event) -> Event:
+    """The event with e to its loss; no more than what a number can hold."""
+    for loss, name in (("loss", "perplexity"), ("eval_loss", "eval_perplexity")):
+        value = event.get(loss)
+        if value is not None and math.isfinite(value):
+            return {**event, name: math.exp(min(value, _LARGEST_LOSS))}
+    return event
+
+
 def points_from_events(events: Iterable[Event]) -> dict[str, Trace]:
     """All traces by name, without points that a resume made void."""
     fold = CurveFold()
@@ -215,9 +225,14 @@ def points_from_events(events: Iterable[Event]) -> dict[str, Trace]:
 class CurveFollower:
     """The curves of one event file, kept up to date; safe to ask from several threads."""
 
-    def __init__(self, events_path: Path, figures: Sequence[str] = tuple(FIGURES)) -> None:
+    def __init__(
+        self,
+        events_path: Path,
+        figures: Sequence[str] = tuple(FIGURES),
+        smoothing: float = SMOOTHING,
+    ) -> None:
         self._reader = EventReader(events_path)
-        self._fold = CurveFold(figures=figures)
+        self._fold = CurveFold(smoothing, figures)
         self._lock = threading.Lock()
 
     def traces(self) -> dict[str, Trace]:

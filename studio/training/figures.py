@@ -21,9 +21,38 @@ class Figure:
     label: str
     better: Better
     help: str
+    # How its axis and its values are written: a format of d3, as plotly takes it.
+    format: str = ""
 
 
 _ALL = (
+    Figure(
+        name="token_accuracy",
+        label="Right tokens",
+        better="up",
+        help="The share of labelled tokens that the model finds the likeliest of all.",
+        format=".0%",
+    ),
+    Figure(
+        name="perplexity",
+        label="Perplexity",
+        better="down",
+        help="e to the loss: among how many tokens the model is undecided, as if all were alike.",
+    ),
+    Figure(
+        name="tokens_per_second",
+        label="Tokens per second",
+        better="up",
+        help="Without padding, over the last steps; validation and saving do not count.",
+        format="~s",
+    ),
+    Figure(
+        name="memory_bytes",
+        label="Memory (bytes)",
+        better="down",
+        help="What the worker holds at the end of each step; its peak within a step is more.",
+        format="~s",
+    ),
     Figure(
         name="rewards_accuracy",
         label="The right way round",
@@ -115,6 +144,7 @@ _ALL = (
     ),
 )
 FIGURES = {figure.name: figure for figure in _ALL}
+_OF_ALL = ("tokens_per_second", "memory_bytes")
 # What the rules of GRPO are called in a curve's name, by their kind.
 _RULES = {
     "exact_match": "exact match",
@@ -127,6 +157,8 @@ _N_BEFORE_RULES = 2
 _POINTS = ("rewards_accuracy", "rewards_margin", "rewards_chosen", "rewards_rejected")
 _LOGPS = ("logps_chosen", "logps_rejected")
 _OF_METHODS = {
+    "sft": ("token_accuracy", "perplexity"),
+    "pretrain": ("token_accuracy", "perplexity"),
     "dpo": (*_POINTS, *_LOGPS),
     "orpo": (*_POINTS, "nll_loss", "odds_ratio_loss", *_LOGPS),
     "simpo": (*_POINTS, *_LOGPS),
@@ -140,11 +172,11 @@ _OF_METHODS = {
 
 
 def figures_of(method: str, rules: Sequence[str] = ()) -> tuple[Figure, ...]:
-    """The figures of a method in the order of their use; () where it has the loss alone.
+    """The figures of a method in the order of their use; those that every run has come last.
 
     `rules` are the names of a run's rewards: where there are several, each has its own curve.
     """
-    found = [FIGURES[name] for name in _OF_METHODS.get(method, ())]
+    found = [FIGURES[name] for name in (*_OF_METHODS.get(method, ()), *_OF_ALL)]
     if method == "grpo" and len(rules) > 1:
         found[_N_BEFORE_RULES:_N_BEFORE_RULES] = [_of_rule(name) for name in rules]
     return tuple(found)

@@ -112,7 +112,7 @@ def test_label_smoothing_equals_the_formula(llama_folder: Path, examples: list[E
     targets = targets_of(batch)
     keep = targets != IGNORE_INDEX
     with torch.no_grad():
-        given = float(summed_loss(model, batch, label_smoothing=0.2))
+        given = float(summed_loss(model, batch, label_smoothing=0.2)[0])
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
         logps = F.log_softmax(model(**inputs).logits[keep].double(), dim=-1)
     own = -logps.gather(1, targets[keep][:, None]).sum()

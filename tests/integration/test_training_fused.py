@@ -46,7 +46,7 @@ def loss_and_gradients(
     model: nn.Module, examples: list[Example], precision: str = "fp32"
 ) -> tuple[float, dict[str, torch.Tensor]]:
     with autocast(precision, "cpu"):
-        loss = summed_loss(model, flatten(examples[:1]))
+        loss = summed_loss(model, flatten(examples[:1]))[0]
     loss.backward()  # type: ignore[no-untyped-call]
     gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     return float(loss.detach()), gradients

@@ -63,7 +63,7 @@ def test_loss_equals_plain_transformers(
         assert use_flat_batches(model)
     batch = collate(examples)
     with torch.no_grad():
-        loss = float(summed_loss(model, batch)) / weight_of(examples)
+        loss = float(summed_loss(model, batch)[0]) / weight_of(examples)
     assert loss == pytest.approx(plain_loss(plain, examples), abs=1e-5)
 
 
@@ -117,6 +117,28 @@ def test_a_sliding_window_stays_exact_in_flat_batches(llama_folder: Path, window
         initializer_range=0.2,
     )
     assert use_flat_batches(MistralForCausalLM(config).eval()) is True
+
+
+def test_right_tokens_are_those_that_the_model_finds_the_likeliest(
+    folder: Path, examples: list[Example]
+) -> None:
+    plain = AutoModelForCausalLM.from_pretrained(folder)
+    rows, hits, count = [], 0, 0
+    for example in examples:
+        with torch.no_grad():
+            likeliest = plain(torch.tensor([example.input_ids])).logits[0].argmax(-1).tolist()
+        # A model without training is never right: every third label is what it would say.
+        labels = list(example.labels)
+        labels[1::3] = likeliest[:-1:3]
+        rows.append(Example(example.input_ids, labels))
+        count += sum(label != IGNORE_INDEX for label in labels[1:])
+        hits += sum(one == other for one, other in zip(likeliest[:-1], labels[1:], strict=True))
+    model = load_base(folder)
+    assert use_flat_batches(model)
+    with torch.no_grad():
+        _, figures = summed_loss(model, flatten(rows))
+    assert figures == {"token_accuracy": (float(hits), float(count))}
+    assert 0 < hits < count
 
 
 def new_training(workspace: Workspace, config: RunConfig) -> tuple[Training, Job, EventWriter]:

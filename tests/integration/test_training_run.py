@@ -73,6 +73,14 @@ def test_the_end_event_sums_up_the_run(reference: Job) -> None:
     assert finished["adapter"] == "adapter"
 
 
+def test_each_step_says_its_right_tokens_its_speed_and_its_memory(reference: Job) -> None:
+    steps = events_of(reference, "step")
+    assert all(0 <= event["token_accuracy"] <= 1 for event in steps)
+    assert all(100e6 < event["memory_bytes"] < 20e9 for event in steps)
+    assert all(event["tokens_per_second"] > 0 for event in steps)
+    assert all(0 <= event["eval_token_accuracy"] <= 1 for event in events_of(reference, "eval"))
+
+
 def test_the_adapter_folder_has_what_chat_and_export_need(
     reference: Job, run_config: RunConfig
 ) -> None:

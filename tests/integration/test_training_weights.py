@@ -64,7 +64,7 @@ def test_the_weighted_loss_equals_the_sum_by_hand(
     batch = collate(given)
 
     with torch.no_grad():
-        loss = float(summed_loss(model, batch))
+        loss = float(summed_loss(model, batch)[0])
 
     assert weight_of(given) == pytest.approx(weight, rel=1e-6)
     assert loss / weight_of(given) == pytest.approx(total / weight, abs=1e-5)
@@ -86,7 +86,7 @@ def test_weights_of_one_give_the_same_loss_bit_for_bit(
     assert collate is pad or use_flat_batches(model)
 
     with torch.no_grad():
-        losses = [summed_loss(model, collate(given)) for given in (examples, ones)]
+        losses = [summed_loss(model, collate(given))[0] for given in (examples, ones)]
 
     assert torch.equal(*losses)
     assert weight_of(ones) == weight_of(examples) == n_labels
@@ -101,7 +101,7 @@ def test_a_token_of_weight_two_counts_as_the_example_twice(
 
     def mean(given: list[Example]) -> float:
         with torch.no_grad():
-            return float(summed_loss(model, pad(given))) / weight_of(given)
+            return float(summed_loss(model, pad(given))[0]) / weight_of(given)
 
     assert mean([double, second]) == pytest.approx(mean([first, first, second]), abs=1e-6)
 
@@ -127,7 +127,7 @@ def test_gradients_of_accumulated_batches_are_those_of_one(
         model = load_base(llama_folder)
         model.requires_grad_(True)
         for group in groups:
-            (summed_loss(model, pad(group)) / weight_of(given)).backward()
+            (summed_loss(model, pad(group))[0] / weight_of(given)).backward()
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
     one, three = gradient([given]), gradient([given[:2], given[2:4], given[4:]])

@@ -42,6 +42,7 @@ FREE_TEXT = {
     "AdapterSettings.layers",
     "AdapterSettings.rank_pattern",
     "AdapterSettings.alpha_pattern",
+    "TrainSettings.sample_prompts",
 }
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "manager"}
 

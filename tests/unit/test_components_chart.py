@@ -1,4 +1,4 @@
-"""The live chart: traces and layout as plotly gets them, and the answers to the page's looks."""
+"""The live chart: the answers to the page's looks."""
 
 import json
 from pathlib import Path
@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 
 from components.runs.chart import plotly_script
-from components.runs.figure import DARK, LIGHT, TRACE_NAMES, chart_spec, figure, trace_names
-from components.runs.live import LiveRuns
+from components.runs.figure import TRACE_NAMES, chart_spec, trace_names
+from components.runs.live import SMOOTHINGS, LiveRuns
 from studio.events import EventWriter
 from studio.jobs.job import Job, create_job
 from studio.jobs.lock import hold
 from studio.paths import Workspace
-from studio.training.curves import MAX_POINTS
+from studio.training.curves import MAX_POINTS, SMOOTHING, smooth
 from studio.training.figures import figures_of
-from studio.training.methods import METHODS
 
 CONFIG = {"model": "starter", "method": "sft", "dataset": {"files": ["/data/talk.jsonl"]}}
 
@@ -56,92 +55,6 @@ def steps_of(answer: dict, name: str) -> list[int]:
 
 def look(live: LiveRuns, job: Job, since: object = None, n_shown: int = 0) -> dict:
     return live.poll({"job": job.id, "since": since, "n_shown": n_shown})
-
-
-# --- traces and layout --------------------------------------------------------------------------
-
-
-def test_the_traces_are_in_the_order_of_the_points_that_a_look_gives():
-    assert trace_names(()) == TRACE_NAMES
-    names = [trace["name"] for trace in chart_spec(())["light"]["data"]]
-    assert names == [
-        "train, each step",
-        "train, smoothed",
-        "validation",
-        "learning rate",
-        "gradient norm",
-        "best validation",
-    ]
-    assert TRACE_NAMES == ("loss", "loss_smoothed", "eval_loss", "learning_rate", "grad_norm")
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_figures_of_a_method_are_drawn_when_they_are_asked_for(method):
-    figures = figures_of(method)
-    whole, few, own = chart_spec(figures, more=True), chart_spec(figures), len(figures)
-    assert whole["n_curves"] == len(trace_names(figures)) == len(TRACE_NAMES) + 3 * own
-    assert few["n_curves"] == len(TRACE_NAMES) + 3 * min(own, 2)
-    assert len(few["light"]["data"]) == few["n_curves"] + 1
-    assert few["n_more"] == max(own - 2, 0)
-
-
-def test_a_preference_run_has_two_plots_more_in_training_and_validation_colours():
-    data = chart_spec(figures_of("dpo"))["light"]["data"][len(TRACE_NAMES) : -1]
-    assert [(trace["name"], trace["line"]["color"], trace["xaxis"]) for trace in data] == [
-        ("the right way round", LIGHT["raw"], "x4"),
-        ("the right way round, smoothed", LIGHT["train"], "x4"),
-        ("the right way round, validation", LIGHT["validation"], "x4"),
-        ("reward margin", LIGHT["raw"], "x5"),
-        ("reward margin, smoothed", LIGHT["train"], "x5"),
-        ("reward margin, validation", LIGHT["validation"], "x5"),
-    ]
-    titles = [
-        note["text"] for note in chart_spec(figures_of("dpo"))["light"]["layout"]["annotations"]
-    ]
-    assert titles[3:] == ["The right way round", "Reward margin"]
-
-
-@pytest.mark.parametrize("width", ["wide", "narrow"])
-@pytest.mark.parametrize("more", [False, True])
-def test_no_two_plots_touch_and_a_small_one_is_as_high_with_many_as_with_few(width, more):
-    placed = chart_spec(figures_of("dpo"), more=more)[width]
-    area = placed["height"] - 58  # the margins
-    axes, n_plots = placed["axes"], 3 + (6 if more else 2)
-    boxes = [
-        (*axes[f"xaxis{n}.domain"], *axes[f"yaxis{n}.domain"]) for n in ("", *range(2, n_plots + 1))
-    ]
-    heights = [round(area * (top - bottom)) for _, _, bottom, top in boxes]
-    assert heights == [305] + [88] * (n_plots - 1)
-    for i, (left, right, bottom, top) in enumerate(boxes):
-        for other in boxes[:i]:
-            beside = right <= other[0] or other[1] <= left
-            assert beside or top < other[2] or other[3] < bottom
-
-
-@pytest.mark.parametrize(
-    ("colours", "violet", "amber"), [(LIGHT, "#6938EF", "#E8A33D"), (DARK, "#9B8AFB", "#F5B454")]
-)
-def test_training_is_violet_and_validation_amber_with_markers(colours, violet, amber):
-    raw, smoothed, validation = figure(colours).data[:3]
-    assert smoothed.line.color == violet
-    assert raw.line.color.startswith("rgba(") and raw.line.width < smoothed.line.width
-    assert (validation.line.color, validation.mode) == (amber, "lines+markers")
-
-
-def test_learning_rate_and_gradient_norm_have_axes_of_their_own_that_zoom_together():
-    layout = chart_spec(())["dark"]["layout"]
-    axes = [(trace["xaxis"], trace["yaxis"]) for trace in chart_spec(())["dark"]["data"]]
-    assert axes == [("x", "y")] * 3 + [("x2", "y2"), ("x3", "y3"), ("x", "y")]
-    assert [layout[f"xaxis{n}"]["matches"] for n in (2, 3)] == ["x", "x"]
-    assert all(layout[f"yaxis{n}"]["fixedrange"] for n in ("", 2, 3))
-
-
-def test_on_a_phone_the_three_plots_stand_under_each_other():
-    narrow, wide = (chart_spec(())[width]["axes"] for width in ("narrow", "wide"))
-    assert [narrow[f"xaxis{n}.domain"] for n in ("", 2, 3)] == [[0, 1]] * 3
-    ends = [narrow[f"yaxis{n}.domain"] for n in ("", 2, 3)]
-    assert ends[0][0] > ends[1][1] and ends[1][0] > ends[2][1]
-    assert wide["xaxis2.domain"][1] < wide["xaxis3.domain"][0]
 
 
 def test_plotly_itself_comes_from_the_installed_package():
@@ -241,6 +154,7 @@ def test_the_metric_strip_says_the_time_left_while_it_runs_and_the_time_taken_af
     assert [(m["value"], m["note"]) for m in running["metrics"]] == [
         ("1.000", ""),
         ("–", ""),
+        ("–", ""),
         ("4", "of 10"),
         ("1,234", ""),
         ("1m 15s", ""),
@@ -249,11 +163,62 @@ def test_the_metric_strip_says_the_time_left_while_it_runs_and_the_time_taken_af
     assert running["progress"] == 0.4
     events.write("finished", elapsed_seconds=8.0)
     ended = look(live, run)
-    assert (ended["active"], ended["metrics"][4]["label"], ended["metrics"][4]["value"]) == (
+    assert (ended["active"], ended["metrics"][5]["label"], ended["metrics"][5]["value"]) == (
         False,
         "Time taken",
         "8s",
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "base"),
+    [
+        ({}, 5.25),
+        ({"method": "dpo"}, 5.25),
+        ({"start_adapter": "20260101-1200-keen-duck"}, None),
+        ({"method": "reward"}, None),
+        ({"adapter": {"kind": "prompt"}}, None),
+    ],
+    ids=["fresh", "preferences", "goes on", "points", "learned prompts"],
+)
+def test_the_first_validation_is_the_bases_own_where_the_run_begins_as_the_base(
+    workspace, changes, base
+):
+    run = create_job(workspace, "train", "talker", {**CONFIG, **changes})
+    live, events = LiveRuns(workspace), begin(run)
+    assert look(live, run)["base"] is None
+    events.write("eval", step=0, eval_loss=5.25)
+    step(events, 1)
+    assert look(live, run)["base"] == base
+
+
+def test_smoothing_is_chosen_among_what_the_chart_offers(workspace, run):
+    live, events = LiveRuns(workspace), begin(run)
+    for number, loss in enumerate((4.0, 2.0, 1.0), start=1):
+        step(events, number, loss)
+
+    def smoothed(asked: object) -> list[float]:
+        answer = live.poll({"job": run.id, "since": None, "n_shown": 0, "smoothing": asked})
+        return answer["points"][TRACE_NAMES.index("loss_smoothed")][1]
+
+    assert smoothed(0.0) == [4.0, 2.0, 1.0]
+    usual = smoothed(SMOOTHING)
+    assert usual == pytest.approx(smooth([4.0, 2.0, 1.0]))
+    assert smoothed(0.98)[-1] > usual[-1] > smoothed(0.6)[-1]
+    # Anything else is the usual one, and each choice has its words in the chart.
+    assert smoothed("junk") == smoothed(None) == smoothed(17) == usual
+    assert [value for value, _ in SMOOTHINGS] == [0.0, 0.6, SMOOTHING, 0.98]
+
+
+def test_shares_are_told_in_percent_and_their_axis_counts_so(workspace, run):
+    live, events = LiveRuns(workspace), begin(run)
+    events.write("step", step=1, loss=1.0, learning_rate=1e-4, grad_norm=0.5, token_accuracy=0.25)
+    events.write("eval", step=1, eval_loss=1.0, eval_token_accuracy=0.5)
+    answer = look(live, run)
+    (own,) = (m for m in answer["metrics"] if m["label"] == "Right tokens")
+    assert (own["value"], own["note"]) == ("25.0%", "validation 50.0%")
+    assert answer["spec"]["light"]["layout"]["yaxis4"]["tickformat"] == ".0%"
+    assert answer["spec"]["n_more"] == 2
 
 
 def test_what_was_predicted_stands_beside_what_was_measured(workspace, run):

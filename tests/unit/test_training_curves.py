@@ -196,3 +196,14 @@ def test_rewards_have_curves_of_their_own() -> None:
     assert [figure.name for figure in figures_of("grpo")][:2] == ["reward", "completion_length"]
     assert traces["reward"] == Trace((1,), (0.25,))
     assert traces["eval_reward"] == Trace((1,), (0.5,))
+
+
+def test_perplexity_is_e_to_the_loss_of_steps_and_validations() -> None:
+    traces = points_from_events([evaluation(0, math.log(8)), step(1, math.log(4)), step(2, None)])
+    assert traces["perplexity"].values == pytest.approx((4.0,))
+    assert traces["eval_perplexity"].values == pytest.approx((8.0,))
+
+
+def test_a_loss_too_large_for_its_perplexity_is_cut() -> None:
+    traces = points_from_events([step(1, 1e6), step(2, math.inf)])
+    assert traces["perplexity"] == Trace((1,), (math.exp(700.0),))

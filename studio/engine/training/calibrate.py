@@ -16,6 +16,7 @@ from studio.engine.training.full_disk import told_when_full
 from studio.engine.training.report import Reporter, peak_memory_bytes
 from studio.engine.training.rows import Rows
 from studio.engine.training.run import CHECKPOINTS, START_VALUES, Training
+from studio.engine.training.samples import Sampling
 from studio.jobs.worker import StopRequested
 from studio.training.duration import Pace, estimate
 
@@ -38,6 +39,7 @@ def calibrate(training: Training, data: TrainData) -> dict[str, object]:
     settings = training.config.training
     some = _spread(data.validation, _EVAL_BATCHES * settings.effective_batch_size)
     watch = _Watch(training.reporter, validates=len(some) > 0)
+    sampling = [c for c in trainer.callback_handler.callbacks if isinstance(c, Sampling)]
     trainer.eval_dataset = some
     _quiet(trainer)
     trainer.add_callback(watch)
@@ -53,7 +55,7 @@ def calibrate(training: Training, data: TrainData) -> dict[str, object]:
     pace = Pace(
         setup_seconds=watch.first_began - started,
         step_seconds=watch.step_seconds * _usual_length(watch, data.train, trainer),
-        eval_seconds=watch.eval_seconds * _times(data.validation, some),
+        eval_seconds=_eval_seconds(watch.eval_seconds, sampling, _times(data.validation, some)),
         save_seconds=watch.save_seconds,
     )
     found = estimate(pace, settings, len(data.train), validates=len(data.validation) > 0)
@@ -82,6 +84,12 @@ def _spread(rows: Rows, n_most: int) -> Rows:
 def _times(rows: Rows, some: Rows) -> float:
     """How many times the tokens of `some` are in `rows`."""
     return sum(rows.lengths) / sum(some.lengths) if len(some) else 0.0
+
+
+def _eval_seconds(measured: float, sampling: list[Sampling], times: float) -> float:
+    """Of a whole validation; prompts are answered once, however many rows there are."""
+    answering = sum(one.seconds for one in sampling)
+    return (measured - answering) * times + answering
 
 
 def _usual_length(watch: "_Watch", rows: Rows, trainer: WatchedTrainer) -> float:

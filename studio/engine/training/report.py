@@ -118,6 +118,10 @@ class Reporter(TrainerCallback):
         """Tell of something that the run went on from."""
         self._events.write("warning", code=code, message=message, fix=fix)
 
+    def tell(self, event: str, **values: Any) -> None:
+        """Write an event of a part of its own."""
+        self._events.write(event, **values)
+
     def add_step(self, n_tokens: int, figures: Figures) -> None:
         """Count a step's tokens and its method's own figures; they go into the step's event."""
         self.progress.n_tokens += n_tokens
@@ -204,6 +208,7 @@ class Reporter(TrainerCallback):
             "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
             "elapsed_seconds": round(self.elapsed_seconds, 3),
             "seconds_left": round(pace * (state.max_steps - state.global_step), 1),
+            "memory_bytes": memory_bytes(),
         }
         self._events.write("step", **values, **means_of(self._figures))
 
@@ -238,6 +243,13 @@ class Reporter(TrainerCallback):
 
 def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
+
+
+def memory_bytes() -> int:
+    """What this process holds now: on the GPU where one is used, else RAM."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.memory_allocated())
+    return int(psutil.Process().memory_info().rss)
 
 
 def peak_memory_bytes() -> int:

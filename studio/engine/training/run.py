@@ -34,6 +34,7 @@ from studio.engine.training.full_disk import told_when_full
 from studio.engine.training.lora_linear import fuse_lora
 from studio.engine.training.passes import parts_of, recompute
 from studio.engine.training.report import Progress, Reporter
+from studio.engine.training.samples import Sampling
 from studio.engine.training.saving import save_adapter
 from studio.engine.training.starts import Start, begin, set_eva
 from studio.engine.training.trainers import trainer_class
@@ -182,6 +183,9 @@ class Training:
         trainer.add_callback(BestWatch(self.config.training, self.reporter))
         trainer.settle(self.reporter, collate, self.config, self.precision)
         trainer.start = start
+        if self.config.training.sample_lines and self.config.method != "reward":
+            sampling = Sampling(self.config, data.encoder, self.precision, self.reporter)
+            trainer.add_callback(sampling)
         if is_adalora(model):
             trainer.add_callback(Allocating())
         if self.config.adapter.uses_eva and not (resuming or self.start):

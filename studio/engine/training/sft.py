@@ -34,16 +34,22 @@ def logits_at_targets(model: nn.Module, batch: Batch, keep_BL: torch.Tensor) -> 
     return logits.float()
 
 
-def summed_loss(model: nn.Module, batch: Batch, label_smoothing: float = 0.0) -> torch.Tensor:
-    """Sum of the cross-entropy over all targets of `batch`, each times its weight, in FP32."""
+def summed_loss(
+    model: nn.Module, batch: Batch, label_smoothing: float = 0.0
+) -> tuple[torch.Tensor, Figures]:
+    """Sum of the cross-entropy over all targets of `batch`, each times its weight, in FP32; and the
+    share of targets that the model finds the likeliest of all tokens, unweighted."""
     targets = targets_of(batch)
     weights = target_weights(batch)
     keep = targets != IGNORE_INDEX
     logits, chosen = logits_at_targets(model, batch, keep), targets[keep]
+    hits = int((logits.detach().argmax(-1) == chosen).sum())
+    figures = {"token_accuracy": (float(hits), float(len(chosen)))}
     if weights is None:
-        return F.cross_entropy(logits, chosen, reduction="sum", label_smoothing=label_smoothing)
+        loss = F.cross_entropy(logits, chosen, reduction="sum", label_smoothing=label_smoothing)
+        return loss, figures
     losses = F.cross_entropy(logits, chosen, reduction="none", label_smoothing=label_smoothing)
-    return (losses * weights[keep]).sum()
+    return (losses * weights[keep]).sum(), figures
 
 
 def weight_of(rows: Sequence[Example]) -> float:
@@ -75,4 +81,4 @@ class SftTrainer(WatchedTrainer):
         # Validation measures the task itself: no noise, no smoothing.
         smoothing = self.settings.label_smoothing_factor if model.training else 0.0
         with self.noise.of(batch, model.training):
-            return summed_loss(model, batch, smoothing), {}
+            return summed_loss(model, batch, smoothing)
