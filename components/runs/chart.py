@@ -4,15 +4,13 @@ In: a job's folder, through `LiveRuns.poll`. Out: an element that draws a run an
 points once a second, without the event queue and without ever being replaced, so zoom is kept.
 """
 
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from components.handlers import answer_errors
 from components.page import script
+from components.plotly_script import plotly_head
 from components.runs.live import SMOOTHINGS, LiveRuns
 from studio.training.curves import SMOOTHING
 
@@ -62,7 +60,6 @@ def build_chart(live: LiveRuns, job_id: str = "") -> gr.HTML:
 
     Raises the event `state` in the page whenever the run's state or messages change.
     """
-    gr.set_static_paths([plotly_script().parent])
 
     @answer_errors
     def poll(request: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +69,7 @@ def build_chart(live: LiveRuns, job_id: str = "") -> gr.HTML:
         value=job_id,
         html_template=_TEMPLATE.replace("SMOOTHINGS", _choices()),
         js_on_load=script("chart"),
-        head=f'<script src="gradio_api/file={plotly_script().as_posix()}"></script>',
+        head=plotly_head(),
         server_functions=[poll],
         apply_default_css=False,
         elem_id="run-chart",
@@ -84,11 +81,3 @@ def _choices() -> str:
         f'<option value="{value}"{" selected" * (value == SMOOTHING)}>{words}</option>'
         for value, words in SMOOTHINGS
     )
-
-
-@cache
-def plotly_script() -> Path:
-    """The plotly.min.js that the installed plotly package brings."""
-    found = find_spec("plotly")
-    assert found is not None and found.origin is not None  # a pinned dependency
-    return Path(found.origin).parent / "package_data" / "plotly.min.js"

@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from components.runs.figure import DARK, LIGHT
+from components.palette import DARK, LIGHT
 from components.theme import MONO, SANS
 from studio.training.curves import SMOOTHED, Trace
 

@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from components.runs.figure import DARK, LIGHT, Colours
+from components.palette import DARK, LIGHT, Colours
 from components.theme import MONO
 from studio.results.sweeps import SweepResult, TrialResult
 from studio.training.sweeps import Axis, short_name, shown, value_words

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from html import escape
+from typing import Any
 
 from components.forms import choice_label
 from components.page import facts_list
@@ -59,6 +60,8 @@ class Plan:
         return self.config
 
 
+# Dataset, model and the values of the form → what a start would do.
+PlanOf = Callable[[str, str, tuple[Any, ...]], Plan]
 Configure = Callable[[DatasetRecipe, ModelFacts], RunConfig]
 
 

@@ -13,7 +13,7 @@ from components.handlers import show_errors
 from components.page import Page
 from components.train.filling import LENGTH, Filling, facts_of
 from components.train.forms import TrainForms
-from components.train.plan import Plan
+from components.train.plan import Plan, PlanOf
 from components.wording import size
 from studio.errors import ConfigError
 from studio.models.hardware import free_bytes, look
@@ -114,7 +114,7 @@ def _words(change: Change, value: Any) -> str:
 
 
 def connect_fit(
-    page: Page, forms: TrainForms, filling: Filling, button: gr.Button, plan_of: Any
+    page: Page, forms: TrainForms, filling: Filling, button: gr.Button, plan_of: PlanOf
 ) -> None:
     """Change what must be changed for the run to fit."""
 

@@ -4,7 +4,6 @@ In: the form's settings, and what to try of up to three of them. Out: a job of k
 tab shows what it finds.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +13,10 @@ from components.forms import Form, build_form
 from components.handlers import show_errors
 from components.page import Page, fold, static
 from components.train.forms import TrainForms
-from components.train.plan import Plan
+from components.train.plan import Plan, PlanOf
 from studio.jobs.sweep import start_sweep
 from studio.settings import from_dict
 from studio.training.sweeps import SweepConfig, SweepSettings, parse_axis, sweepable
-
-PlanOf = Callable[..., Plan]
 
 _N_ROWS = 3
 _FIRST = (("training.learning_rate", "1e-4 to 1e-2"), ("adapter.r", "4, 8, 16, 32"), ("", ""))

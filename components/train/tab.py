@@ -14,8 +14,9 @@ from components.train.cards import build_forms
 from components.train.filling import connect_filling, facts_of
 from components.train.forms import TrainForms, values_of
 from components.train.model import build_model_card
-from components.train.plan import Plan, make_plan, plan_html, problems_html, settled
+from components.train.plan import Plan, PlanOf, make_plan, plan_html, problems_html, settled
 from components.train.presets import build_presets, connect_fit, connect_presets
+from components.train.rate import build_rate
 from components.train.shown import DECIDING
 from components.train.start import connect_start
 from components.train.sweep import build_sweep, connect_sweep
@@ -42,6 +43,7 @@ def build_train(page: Page) -> None:
                 source = static(elem_id="settings-source")
                 defaults = gr.Button("Back to the defaults", size="sm", elem_id="defaults")
             forms, about_method, about_kind = build_forms(page.workspace, page.dataset)
+        plan_of: PlanOf = partial(_plan, page.workspace, forms)
         with gr.Column(scale=4, min_width=300, elem_classes="s-sticky"):
             with gr.Column(elem_classes="s-card", elem_id="plan-card"):
                 heading("This run")
@@ -54,11 +56,11 @@ def build_train(page: Page) -> None:
                     "Start training", variant="primary", interactive=False, elem_id="start"
                 )
                 sweep = build_sweep()
+                build_rate(page, forms, plan_of)
     _connect_shown(page, forms, about_kind)
     _connect_method(page, forms, about_method)
     connect_start(page, forms.controls["start_adapter"])
     _connect_alpha(forms)
-    plan_of = partial(_plan, page.workspace, forms)
     _connect_plan(page, forms, [summary, problems, start, fit])
     _connect_measure(page, forms, measuring, summary)
     filling = connect_filling(page, forms, source, defaults)

@@ -48,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(
         add("estimate", "estimate", "say how much memory and time a run would take, before it")
     )
+    _add_config(add("rate", "rate", "find a learning rate: steps at a rate that rises"))
     _add_sweep(add("sweep", "sweep", "try several values of some settings, run after run"))
     _add_runs(add("runs", "runs", "list the runs, newest first, and the queue"))
     _add_compare(

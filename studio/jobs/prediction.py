@@ -8,6 +8,7 @@
 import hashlib
 import json
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -18,11 +19,12 @@ from studio.models.hardware import look
 from studio.models.reference import ModelRef
 from studio.paths import Workspace, write_json
 from studio.settings import to_dict
-from studio.training.config import RunConfig
+from studio.training.config import RunConfig, TrainSettings
 from studio.training.duration import Estimate
 from studio.training.memory import MemoryParts, predict
+from studio.training.rates import RateTest
 
-CALIBRATION = "calibration"
+CALIBRATION, RATE_TEST = "calibration", "rate_test"
 _FILE = "prediction.json"
 
 
@@ -64,8 +66,35 @@ def find_estimate(workspace: Workspace, config: RunConfig) -> Estimate | None:
     return None
 
 
+def find_rate_test(workspace: Workspace, config: RunConfig) -> RateTest | None:
+    """The newest test of learning rates for these settings, whatever theirs is; None without."""
+    wanted = fingerprint(_without_rate(config))
+    for job in list_jobs(workspace, RATE_TEST):
+        if job.name == wanted and state_of(job) == "finished":
+            return RateTest(**values_of(job, RateTest))
+    return None
+
+
+def name_of(kind: str, config: RunConfig) -> str:
+    """What a measurement is called, by which it is found again."""
+    return fingerprint(_without_rate(config) if kind == RATE_TEST else config)
+
+
+def _without_rate(config: RunConfig) -> RunConfig:
+    usual = TrainSettings().learning_rate
+    return replace(config, training=replace(config.training, learning_rate=usual))
+
+
 def result_of(job: Job) -> Estimate:
-    """What an ended calibration has found. Raises: StudioError with the reason where it failed."""
+    """What an ended calibration has found. Raises: as `values_of`."""
+    return Estimate(**values_of(job, Estimate))
+
+
+def values_of(job: Job, kind: type) -> dict[str, Any]:
+    """What an ended measurement has found, by the fields of `kind`.
+
+    Raises: StudioError with the reason where it failed.
+    """
     event = last_event(job.events_path) or {}
     if event.get("event") == "failed":
         raise StudioError(str(event["message"]), str(event["fix"]), str(event["code"]))
@@ -73,7 +102,7 @@ def result_of(job: Job) -> Estimate:
         raise JobError(
             "Measuring was cut short.", "Measure again, or start the run itself.", "not_measured"
         )
-    return Estimate(**{field.name: event[field.name] for field in fields(Estimate)})
+    return {field.name: event[field.name] for field in fields(kind)}
 
 
 def fingerprint(config: RunConfig) -> str:

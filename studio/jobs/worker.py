@@ -17,7 +17,7 @@ from studio.errors import JobError, StudioError
 from studio.events import EventWriter
 from studio.jobs.job import Job, find_job
 from studio.jobs.lock import hold
-from studio.jobs.prediction import CALIBRATION
+from studio.jobs.prediction import CALIBRATION, RATE_TEST
 from studio.jobs.process import ALREADY_RUNNING, DEVICE_BUSY, READY, RETIRED, WAIT, device_lock
 from studio.jobs.queue import KIND as TRAIN
 from studio.jobs.queue import advance_queue
@@ -26,7 +26,7 @@ from studio.paths import Workspace
 
 _LOCK_SECONDS = 2.0
 # Kinds of jobs of which one runs at a time.
-_ON_DEVICE = (TRAIN, CALIBRATION)
+_ON_DEVICE = (TRAIN, CALIBRATION, RATE_TEST)
 # An idle process holds some 400 MB.
 _IDLE_SECONDS = 300.0
 
@@ -124,6 +124,10 @@ def _work(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, obje
         from studio.engine.training.entry import run_calibration  # noqa: PLC0415  (torch)
 
         return run_calibration(job, workspace, events)
+    if job.kind == RATE_TEST:
+        from studio.engine.training.entry import run_rate_test  # noqa: PLC0415  (torch)
+
+        return run_rate_test(job, workspace, events)
     if job.kind == "export":
         from studio.engine.export.entry import run_export  # noqa: PLC0415  (torch)
 

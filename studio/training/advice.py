@@ -96,7 +96,7 @@ def _of_rates(config: RunConfig, facts: ModelFacts) -> Iterator[Problem]:
         yield Problem(
             field="training.learning_rate",
             message=f"Learning rate {rate:g} is low for a LoRA: it may learn next to nothing.",
-            fix="Try 1e-4, or the learning-rate sweep below.",
+            fix="Try 1e-4, or Find a learning rate.",
         )
 
 

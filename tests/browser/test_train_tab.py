@@ -229,3 +229,20 @@ def test_what_does_not_fit_is_fitted_and_every_change_is_told(
     expect(page.locator("#plan .memory")).to_contain_text("fits")
     expect(page.locator("#fit")).to_be_hidden()
     expect(_plan(page, "Effective batch")).to_have_text("4,096 conversations")
+
+
+def test_a_rate_is_found_by_rising_ones_and_used(page: Page) -> None:
+    page.get_by_role("button", name="Find a learning rate").click()
+    page.locator("#rate-start").click()
+    expect(page.locator("#rate-start")).to_be_disabled()
+    expect(page.locator("#rate-words")).to_contain_text("The smoothed loss was lowest")
+    expect(page.locator("#rate-plot .js-plotly-plot")).to_be_visible()
+    use = page.locator("#rate-use")
+    rate = use.inner_text().removeprefix("Use ")
+    use.click()
+    expect(page.locator("#knob-learning_rate input")).to_have_value(rate)
+    # It is known for whatever rate is set, after a reload, too.
+    page.reload()
+    expect(_plan(page, "Optimizer steps")).to_be_visible()
+    page.get_by_role("button", name="Find a learning rate").click()
+    expect(page.locator("#rate-words")).to_contain_text(rate)

@@ -6,10 +6,16 @@ from pathlib import Path
 import pytest
 
 from studio.errors import JobError, StudioError
-from studio.jobs.calibration import measure, start_calibration
+from studio.jobs.calibration import find_rate, measure, start_measuring
 from studio.jobs.job import list_jobs, log_tail
 from studio.jobs.lock import hold
-from studio.jobs.prediction import CALIBRATION, find_estimate, read_prediction, result_of
+from studio.jobs.prediction import (
+    CALIBRATION,
+    find_estimate,
+    find_rate_test,
+    read_prediction,
+    result_of,
+)
 from studio.jobs.process import device_lock, request_stop, wait_until_ended
 from studio.jobs.train import start_run
 from studio.models.facts import read_facts
@@ -19,6 +25,7 @@ from studio.results.runs import summarize
 from studio.training.config import RunConfig
 from studio.training.duration import Estimate
 from studio.training.memory import predict
+from studio.training.rates import LOWEST, rate_of
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +95,7 @@ def test_beside_a_training_nothing_is_measured(workspace: Workspace, run_config:
 
 
 def test_a_stop_is_heard(workspace: Workspace, run_config: RunConfig) -> None:
-    job = start_calibration(workspace, replace(run_config, name="stopped"))
+    job = start_measuring(workspace, CALIBRATION, replace(run_config, name="stopped"))
     request_stop(job)
     assert wait_until_ended(job, 120) == "stopped", log_tail(job)
     with pytest.raises(JobError) as caught:
@@ -102,3 +109,19 @@ def test_what_the_run_would_fail_of_is_told(workspace: Workspace, run_config: Ru
     with pytest.raises(StudioError) as caught:
         measure(workspace, short)
     assert caught.value.code == "nothing_to_train_on"
+
+
+def test_a_rising_rate_finds_where_the_loss_falls_and_is_found_again(
+    workspace: Workspace, run_config: RunConfig
+) -> None:
+    found = find_rate(workspace, run_config)
+    assert found.rates[0] == LOWEST
+    assert list(found.rates) == [rate_of(step) for step in range(len(found.rates))]
+    # A model without training learns the frequencies of the letters at the latest at 1e-2.
+    assert found.suggested is not None
+    assert 1e-4 < found.suggested < 1e-2
+    assert min(found.smoothed) < 0.9 * found.smoothed[0]
+    other = replace(run_config, training=replace(run_config.training, learning_rate=3e-4))
+    assert find_rate_test(workspace, other) == found
+    changed = replace(run_config, training=replace(run_config.training, optim="sgd"))
+    assert find_rate_test(workspace, changed) is None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.runs.chart import plotly_script
+from components.plotly_script import plotly_script
 from components.runs.figure import TRACE_NAMES, chart_spec, trace_names
 from components.runs.live import SMOOTHINGS, LiveRuns
 from studio.events import EventWriter

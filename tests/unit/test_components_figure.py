@@ -2,7 +2,8 @@
 
 import pytest
 
-from components.runs.figure import DARK, LIGHT, TRACE_NAMES, chart_spec, figure, trace_names
+from components.palette import DARK, LIGHT
+from components.runs.figure import TRACE_NAMES, chart_spec, figure, trace_names
 from studio.training.figures import figures_of
 from studio.training.methods import METHODS
 

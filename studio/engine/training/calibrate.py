@@ -17,6 +17,7 @@ from studio.engine.training.report import Reporter, peak_memory_bytes
 from studio.engine.training.rows import Rows
 from studio.engine.training.run import CHECKPOINTS, START_VALUES, Training
 from studio.engine.training.samples import Sampling
+from studio.jobs.job import Job
 from studio.jobs.worker import StopRequested
 from studio.training.duration import Pace, estimate
 
@@ -41,15 +42,14 @@ def calibrate(training: Training, data: TrainData) -> dict[str, object]:
     watch = _Watch(training.reporter, validates=len(some) > 0)
     sampling = [c for c in trainer.callback_handler.callbacks if isinstance(c, Sampling)]
     trainer.eval_dataset = some
-    _quiet(trainer)
+    quiet(trainer)
     trainer.add_callback(watch)
     training.events.write("phase", name="measuring")
     try:
         with told_when_full(training.job.folder, training.job.folder / CHECKPOINTS):
             trainer.train()
     finally:
-        shutil.rmtree(training.job.folder / CHECKPOINTS, ignore_errors=True)
-        (training.job.folder / START_VALUES).unlink(missing_ok=True)
+        clean_up(training.job)
     if training.reporter.stopped or training.reporter.stop_requested:
         raise StopRequested
     pace = Pace(
@@ -62,8 +62,14 @@ def calibrate(training: Training, data: TrainData) -> dict[str, object]:
     return {**vars(found), "n_measured": watch.n_measured, "peak_memory_bytes": peak_memory_bytes()}
 
 
-def _quiet(trainer: WatchedTrainer) -> None:
-    """Nothing is validated or saved but where the watch asks for it."""
+def clean_up(job: Job) -> None:
+    """Remove what a worker has written beside its events."""
+    shutil.rmtree(job.folder / CHECKPOINTS, ignore_errors=True)
+    (job.folder / START_VALUES).unlink(missing_ok=True)
+
+
+def quiet(trainer: WatchedTrainer) -> None:
+    """Nothing is validated or saved but where a callback asks for it."""
     trainer.args.eval_on_start = False
     trainer.args.eval_strategy = IntervalStrategy.NO
     trainer.args.save_strategy = SaveStrategy.NO

@@ -6,8 +6,10 @@ Light at import: the data stage runs first, so that a wrong file is told before 
 import importlib
 import sys
 import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from studio.engine.training.data import load_data
+from studio.engine.training.data import TrainData, load_data
 from studio.events import EventWriter
 from studio.jobs.job import Job
 from studio.jobs.record import Recorder, adapter_hashes
@@ -15,7 +17,11 @@ from studio.jobs.worker import StopRequested
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.training.config import read_config
+from studio.training.rates import N_STEPS
 from studio.training.result_folder import ADAPTER
+
+if TYPE_CHECKING:
+    from studio.engine.training.run import Training
 
 # peft imports bitsandbytes and transformers imports datasets wherever they are installed: 1.2 of
 # 4.3 seconds, for nothing that most runs use. Python itself reads None as "not there".
@@ -54,16 +60,38 @@ def run_calibration(job: Job, workspace: Workspace, events: EventWriter) -> dict
 
     Raises: as `run_training`.
     """
+    training, data = _set_up(job, workspace, events)
+    from studio.engine.training.calibrate import calibrate  # noqa: PLC0415  (torch, 3 s)
+
+    return calibrate(training, data)
+
+
+def run_rate_test(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, object]:
+    """See which learning rate suits the job's run; gives the values of its `finished` event.
+
+    Raises: as `run_training`.
+    """
+    training, data = _set_up(job, workspace, events, n_steps=N_STEPS)
+    from studio.engine.training.find_rate import find_rate  # noqa: PLC0415  (torch, 3 s)
+
+    return find_rate(training, data)
+
+
+def _set_up(
+    job: Job, workspace: Workspace, events: EventWriter, n_steps: int = 0
+) -> "tuple[Training, TrainData]":
+    """The run, before its model is loaded; of `n_steps` where that is given."""
     started = time.monotonic()
     config = read_config(job.config(), "config.json")
+    if n_steps:
+        config = replace(config, training=replace(config.training, max_steps=n_steps))
     folder = ModelRef.parse(config.model).folder(download=True)
     events.write("phase", name="loading data")
     data = load_data(config, folder, workspace, events)
     import_all(config.needs_bitsandbytes)
-    from studio.engine.training.calibrate import calibrate  # noqa: PLC0415  (torch, 3 s)
-    from studio.engine.training.run import Training  # noqa: PLC0415  (as above)
+    from studio.engine.training.run import Training  # noqa: PLC0415  (torch, 3 s)
 
-    return calibrate(Training(job, config, folder, events, started), data)
+    return Training(job, config, folder, events, started), data
 
 
 def _compare(recorder: Recorder, events: EventWriter) -> None:

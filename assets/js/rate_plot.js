@@ -1,0 +1,19 @@
+// The loss by the learning rate (components/train/rate.py): its value is a figure by theme, or null.
+
+const plot = make("div", "rate-plot");
+plot.setAttribute("role", "img");
+plot.setAttribute("aria-label", "Loss by the learning rate; a dashed line at the suggested one");
+
+function draw() {
+  if (!props.value) return element.replaceChildren();
+  if (!window.Plotly) return void setTimeout(draw, 100); // its script is on the way
+  if (!plot.isConnected) element.replaceChildren(plot);
+  const theme = document.body.classList.contains("dark") ? "dark" : "light";
+  const { data, layout } = JSON.parse(JSON.stringify(props.value[theme]));
+  Plotly.react(plot, data, { ...layout, autosize: true }, { displayModeBar: false, responsive: true });
+}
+
+watch("value", draw);
+const theme = new MutationObserver(() => (element.isConnected ? draw() : theme.disconnect()));
+theme.observe(document.body, { attributeFilter: ["class"] });
+draw();
