@@ -14,6 +14,7 @@ from studio.errors import ConfigError
 from studio.settings import Knob, Level, knobs
 from studio.training.kinds import ABOUT
 from studio.training.methods import METHODS
+from studio.training.trackers import TRACKERS
 
 _RADIO_UP_TO = 3
 _SLIDER_STEPS = 100
@@ -35,6 +36,7 @@ _WORDS = {
     "olora": "OLoRA",
     "loftq": "LoftQ",
     "all": "All",
+    **{name: tracker.label for name, tracker in TRACKERS.items()},
     "lora_only": "Of the target modules",
 }
 

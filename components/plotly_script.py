@@ -7,10 +7,15 @@ from pathlib import Path
 import gradio as gr
 
 
+def plotly_address() -> str:
+    """Where the page finds the script: 4.5 MB, so what seldom draws loads it when it does."""
+    gr.set_static_paths([plotly_script().parent])
+    return f"gradio_api/file={plotly_script().as_posix()}"
+
+
 def plotly_head() -> str:
     """The `head` of a gr.HTML that draws with Plotly; its script waits until `Plotly` is there."""
-    gr.set_static_paths([plotly_script().parent])
-    return f'<script src="gradio_api/file={plotly_script().as_posix()}"></script>'
+    return f'<script src="{plotly_address()}"></script>'
 
 
 @cache

@@ -4,9 +4,17 @@ const plot = make("div", "rate-plot");
 plot.setAttribute("role", "img");
 plot.setAttribute("aria-label", "Loss by the learning rate; a dashed line at the suggested one");
 
+// The Runs tab brings the same script; here it is loaded when there is something to draw.
+function load() {
+  const script = make("script");
+  script.src = props.plotly;
+  script.addEventListener("load", draw);
+  document.head.append(script);
+}
+
 function draw() {
   if (!props.value) return element.replaceChildren();
-  if (!window.Plotly) return void setTimeout(draw, 100); // its script is on the way
+  if (!window.Plotly) return load();
   if (!plot.isConnected) element.replaceChildren(plot);
   const theme = document.body.classList.contains("dark") ? "dark" : "light";
   const { data, layout } = JSON.parse(JSON.stringify(props.value[theme]));

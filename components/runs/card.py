@@ -6,6 +6,7 @@ from typing import Any
 from components.wording import model_name, state_html, text, when
 from studio.events import Event
 from studio.jobs.job import Job, log_tail
+from studio.jobs.tracking import Tracking, read_tracking
 from studio.results.record import record_lines
 from studio.results.runs import RunSummary
 from studio.results.setting_words import SECTIONS, has_section, labels_of, plain
@@ -47,6 +48,9 @@ def remarks_html(job: Job, run: RunSummary, warnings: list[Event]) -> str:
         )
         for event in _newest_of_each(warnings)
     ]
+    tracking = read_tracking(job)
+    if tracking:
+        items.append(_tracked(tracking))
     if run.error:
         word = "Lost" if run.state == "lost" else "Failed"
         lines = log_tail(job, _LOST_LINES) if run.state == "lost" else ""
@@ -54,6 +58,15 @@ def remarks_html(job: Job, run: RunSummary, warnings: list[Event]) -> str:
     return f'<ul class="s-list" aria-label="Remarks on this run">{"".join(items)}</ul>' * bool(
         items
     )
+
+
+def _tracked(tracking: Tracking) -> str:
+    if tracking.error:
+        message = f"{tracking.label} gets nothing any more: {tracking.error}"
+        return _finding(
+            "warn", "Warning", message, "The run itself is whole; tracking.log says more."
+        )
+    return _finding("warn", "Note", f"{tracking.label} has its measures, too.", tracking.see)
 
 
 def _newest_of_each(warnings: list[Event]) -> list[Event]:

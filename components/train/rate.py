@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from components.handlers import show_errors
 from components.page import Page, fold, live, static
 from components.palette import DARK, LIGHT, Colours
-from components.plotly_script import plotly_head
+from components.plotly_script import plotly_address
 from components.theme import MONO
 from components.train.forms import TrainForms
 from components.train.plan import PlanOf
@@ -33,7 +33,7 @@ def build_rate(page: Page, forms: TrainForms, plan_of: PlanOf) -> None:
     with fold("Find a learning rate", "rate-fold") as head:
         static(_ABOUT)
         start = gr.Button(_READY, size="sm", elem_id="rate-start")
-        plot = live("rate_plot", "rate-plot", None, ("elements",), head=plotly_head())
+        plot = live("rate_plot", "rate-plot", None, ("elements",), plotly=plotly_address())
         words = static(elem_id="rate-words")
         use = gr.Button("Use it", size="sm", visible=False, elem_id="rate-use")
     suggested = gr.State(None)

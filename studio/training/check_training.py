@@ -2,6 +2,7 @@
 
 from studio.settings import Problem
 from studio.training.config import RunConfig
+from studio.training.trackers import problem_of
 
 # Their losses are made of whole answers; noise and smoothing belong to single tokens.
 _BY_TOKENS = ("sft", "pretrain")
@@ -37,4 +38,5 @@ def training_problems(config: RunConfig) -> list[Problem]:
                     fix=f"Set {label} to 0, or choose method sft.",
                 )
             )
-    return found
+    not_there = problem_of(training.report_to)
+    return [*found, not_there] if not_there else found

@@ -13,6 +13,7 @@ from studio.data.recipe import DatasetRecipe
 from studio.settings import from_dict, knob
 from studio.training.adapter import AdapterSettings
 from studio.training.methods import METHODS, GrpoSettings, PreferenceSettings
+from studio.training.trackers import TRACKERS
 
 SCHEMA_VERSION = 2
 _PARTS_OF_A_RUN = 10
@@ -210,6 +211,13 @@ class TrainSettings:
         max=4096,
         step=1,
         unit="tokens",
+    )
+    report_to: str = knob(
+        "none",
+        "Also log to",
+        "A tracker that you have installed beside the studio gets every measure, too. What "
+        "Weights & Biases gets leaves this computer where you are logged in there.",
+        choices=("none", *TRACKERS),
     )
     seed: int = knob(
         42, "Seed", "The same seed and settings give the same run.", min=0, max=2**31 - 1

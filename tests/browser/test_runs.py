@@ -10,7 +10,8 @@ from playwright.sync_api import Page, expect
 
 from studio.errors import JobError
 from studio.jobs.job import Job, find_job, log_tail, state_of
-from studio.jobs.process import request_stop, wait_until_ended
+from studio.jobs.lock import hold
+from studio.jobs.process import device_lock, request_stop, wait_until_ended
 from studio.jobs.trash import delete_run
 from studio.paths import Workspace
 from tests.browser.conftest import OpenPage, Studio, open_studio
@@ -89,12 +90,17 @@ def test_a_curve_grows_by_itself_and_survives_a_reload_and_a_second_window(
 
 
 def test_a_curve_that_was_empty_when_opened_fills_its_box_with_the_first_steps(
-    open_page: OpenPage, run: Job
+    open_page: OpenPage, studio: Studio, model_folder: Path, chat_file: Path
 ) -> None:
-    page = open_page(f"?tab=runs&run={run.id}")
-    page.wait_for_selector("#run-chart .chart-plot.no-points", state="attached")
+    # It waits for the device until the page shows its empty chart.
+    with hold(device_lock(Workspace(studio.workspace))) as lock:
+        assert lock is not None
+        job = start(studio.workspace, "waited", str(model_folder), chat_file, 12)
+        page = open_page(f"?tab=runs&run={job.id}")
+        page.wait_for_selector("#run-chart .chart-plot.no-points", state="attached")
     wait_for_points(page, 2)
     expect_the_plot_to_fill_its_box(page)
+    assert wait_until_ended(job, 300) == "finished", log_tail(job)
 
 
 def test_a_killed_worker_is_lost_with_its_log_and_resumes_where_it_was(

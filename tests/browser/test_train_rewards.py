@@ -40,7 +40,7 @@ def test_rules_are_added_checked_and_scored(page: Page) -> None:
     page.keyboard.press("Tab")
     expect(problems).to_contain_text("unterminated character set at character 1")
     page.get_by_label("Pattern").fill("[A-Z]")
-    page.get_by_label("Weight").nth(1).fill("0.5")
+    page.locator(".s-reward").nth(1).get_by_label("Weight").fill("0.5")
     page.keyboard.press("Tab")
     expect(problems).not_to_contain_text("Reward 2")
     page.get_by_role("button", name="Try the rewards").click()

@@ -9,6 +9,7 @@ from studio.models.facts import Linear, ModelFacts
 from studio.training.adapter import AdapterSettings
 from studio.training.check import check
 from studio.training.config import RunConfig, TrainSettings
+from studio.training.trackers import problem_of
 
 FACTS = ModelFacts(
     architecture="LlamaForCausalLM",
@@ -95,3 +96,12 @@ def test_a_reward_model_needs_a_fresh_adapter_for_its_head(change, field):
     assert check(config, FACTS, 10) == []
     [problem] = check(replace(config, **change), FACTS, 10)
     assert problem.field == field
+
+
+def test_a_tracker_that_is_not_installed_is_told_with_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("studio.training.trackers.find_spec", lambda module: None)
+    problem = problem_of("mlflow")
+    assert problem is not None
+    assert problem.message == "MLflow is not installed."
+    assert problem.fix.endswith("constraints.txt mlflow")
+    assert problem_of("none") is None

@@ -13,6 +13,7 @@ from studio.engine.training.data import TrainData, load_data
 from studio.events import EventWriter
 from studio.jobs.job import Job
 from studio.jobs.record import Recorder, adapter_hashes
+from studio.jobs.tracking import start_tracking
 from studio.jobs.worker import StopRequested
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
@@ -45,6 +46,7 @@ def run_training(job: Job, workspace: Workspace, events: EventWriter) -> dict[st
 
     training = Training(job, config, folder, events, started)
     _compare(recorder, events)
+    start_tracking(job, config.training.report_to)
     try:
         values = training.run(data)
     except StopRequested as stop:
