@@ -87,7 +87,7 @@ class _Followed:
             self.remarks.add(self.reader.read())
             update = self.curves.update(since, generation)
             own = (f"{self.main.name}_smoothed", f"eval_{self.main.name}") if self.main else ()
-            for name in ("loss_smoothed", *own):
+            for name in ("loss_smoothed", "memory_bytes", *own):
                 self.remarks.see(name, update)
             return update, self.remarks
 
@@ -265,15 +265,15 @@ def metrics(run: RunSummary, remarks: Remarks, main: Figure | None) -> list[dict
             _predicted(duration, run.predicted_seconds),
         ),
         _metric(
-            "Memory at the peak",
-            size(run.peak_memory_bytes),
-            _predicted(size, run.predicted_memory_bytes),
+            "Memory at the peak" if ended else "Memory now",
+            size(run.peak_memory_bytes if ended else remarks.newest.get("memory_bytes")),
+            _predicted(size, run.predicted_memory_bytes, "" if ended else "at the peak "),
         ),
     ]
 
 
-def _predicted(words: Callable[[float], str], value: float | None) -> str:
-    return f"predicted {words(value)}" if value is not None else ""
+def _predicted(words: Callable[[float], str], value: float | None, what: str = "") -> str:
+    return f"{what}predicted {words(value)}" if value is not None else ""
 
 
 def _own(remarks: Remarks, main: Figure | None) -> list[dict[str, str]]:
