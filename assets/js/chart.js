@@ -155,7 +155,8 @@ function take(reply) {
   if (reply.signature !== signature) {
     const first = signature === "";
     signature = reply.signature;
-    if (!first) trigger("state", { run: job });
+    // A run that goes on may have changed since its head was drawn, before this first look.
+    if (!first || reply.active) trigger("state", { run: job });
   }
 }
 
