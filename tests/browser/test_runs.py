@@ -46,7 +46,7 @@ def expect_the_plot_to_fill_its_box(page: Page) -> None:
         "(() => { const box = document.querySelector('#run-chart .js-plotly-plot');"
         " const height = box.querySelector('.main-svg').getBoundingClientRect().height;"
         " return box.clientHeight >= 500 && Math.abs(height - box.clientHeight) < 2; })()",
-        timeout=5_000,
+        timeout=30_000,
     )
 
 
