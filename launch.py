@@ -34,6 +34,8 @@ python launch.py [COMMAND] [options]
   prepare     DATASET --out FOLDER: split, balance and mix it; write it as files
   synthesize  DATASET --model M: let a model propose more rows, to be approved
   train       CONFIG: train an adapter
+  estimate    CONFIG: how much memory and time a run would take
+  rate        CONFIG: find a learning rate by steps at a rising one
   sweep       CONFIG --try SETTING=VALUES: run after run, and which came out best
   runs        list the runs and the queue; --search --archived --deleted
   compare     RUN RUN: the settings that differ, and the results side by side
@@ -58,6 +60,8 @@ COMMANDS = (
     "prepare",
     "synthesize",
     "train",
+    "estimate",
+    "rate",
     "sweep",
     "runs",
     "compare",
