@@ -65,6 +65,24 @@ def _explained() -> Iterator[None]:
         ) from error
 
 
+def press_and_wait(
+    button: gr.Button, waiting: str, handler: F, inputs: list[Any], then: F, outputs: list[Any]
+) -> None:
+    """A button whose `handler` takes seconds: it says so, and cannot be pressed meanwhile. `then`
+    shows what is true for the inputs as they are by then, which a person may have changed."""
+    words = button.value
+    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+
+    def shown(text: str, interactive: bool) -> Callable[[], object]:
+        return lambda: gr.Button(text, interactive=interactive)
+
+    button.click(shown(waiting, False), None, button, **quiet).then(
+        show_errors(handler), inputs, None, show_progress="hidden", concurrency_limit=1
+    ).then(show_errors(then), inputs, outputs, **quiet).then(
+        shown(words, True), None, button, **quiet
+    )
+
+
 def show_errors(handler: F) -> F:
     """Decorate an event handler: errors become toasts, outputs stay as they were."""
     if inspect.isgeneratorfunction(handler):

@@ -7,7 +7,6 @@ let asking = false;
 let again = false;
 let shownRows = "";
 let ticked = []; // ids to compare, in the order in which they were ticked
-const MOST = 8; // studio.results.comparison.MOST
 
 const bar = make("div", "run-search");
 const words = make("input");
@@ -40,7 +39,7 @@ function tickBox(row) {
   box.type = "checkbox";
   box.className = "run-tick";
   box.checked = ticked.includes(row.id);
-  box.disabled = !box.checked && ticked.length >= MOST;
+  box.disabled = !box.checked && ticked.length >= props.most;
   box.setAttribute("aria-label", `Compare ${row.cells[0]}`);
   box.title = "Compare with other ticked runs";
   box.addEventListener("click", (event) => event.stopPropagation()); // it does not pick the run

@@ -17,11 +17,10 @@ from studio.jobs.job import ACTIVE, Job
 from studio.paths import Workspace
 from studio.results.comparison import COLUMNS, Comparison, choose_runs, compare, value_words
 from studio.results.runs import RunSummary
-from studio.training.curves import SMOOTHED, CurveFollower, Trace, downsample
+from studio.training.curves import CurveFollower, CurveUpdate
 
 _KEPT_RUNS = 16
 _POINTS = 400
-_TRACES = ("eval_loss", SMOOTHED)
 
 
 def build_compare_runs(page: Page) -> gr.HTML:
@@ -50,8 +49,8 @@ class _Curves:
         self._followers: OrderedDict[str, CurveFollower] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, job: Job) -> dict[str, Trace]:
-        """The curves of `_TRACES`, few enough points to draw."""
+    def of(self, job: Job) -> CurveUpdate:
+        """The whole run's curves, few enough points to draw."""
         with self._lock:
             if job.id not in self._followers:
                 self._followers[job.id] = CurveFollower(job.events_path, ())
@@ -59,9 +58,7 @@ class _Curves:
             while len(self._followers) > _KEPT_RUNS:
                 self._followers.popitem(last=False)
             follower = self._followers[job.id]
-        follower.update(0, 0)
-        traces = follower.traces()
-        return {name: downsample(traces[name], _POINTS) for name in _TRACES}
+        return follower.update(0, 0, _POINTS)
 
 
 def compare_words(
@@ -73,12 +70,13 @@ def compare_words(
     """
     found = compare(choose_runs(workspace, runs))
     curves = curves or _Curves()
-    traces = [curves.of(job) for job in found.jobs]
-    key = f"{runs} {[len(trace.steps) for own in traces for trace in own.values()]}"
+    updates = [curves.of(job) for job in found.jobs]
+    names = [run.name for run in found.runs]
+    key = f"{runs} {names} {[(update.since, update.generation) for update in updates]}"
     answer: dict[str, Any] = {
         "active": any(run.state in ACTIVE for run in found.runs),
         "settings": {
-            "columns": ["Setting", *(run.name for run in found.runs)],
+            "columns": ["Setting", *names],
             "rows": [[one.label, *value_words(one, choice_label)] for one in found.differences],
         },
         "results": {
@@ -89,7 +87,7 @@ def compare_words(
         "drawn": key,
     }
     if key != drawn:
-        answer["figure"] = compare_figure([run.name for run in found.runs], traces)
+        answer["figure"] = compare_figure(names, [update.traces for update in updates])
     return answer
 
 

@@ -14,6 +14,7 @@ from studio.errors import JobError
 from studio.jobs.job import ACTIVE, find_job, log_tail
 from studio.jobs.queue import queue_of
 from studio.paths import Workspace
+from studio.results.comparison import MOST
 from studio.results.runs import RunSummary, list_runs, search_runs
 
 COLUMNS = (
@@ -55,6 +56,7 @@ def build_history(workspace: Workspace) -> gr.HTML:
         "",
         ("elements",),
         columns=list(COLUMNS),
+        most=MOST,
         server_functions=[runs],
     )
 

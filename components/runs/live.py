@@ -18,6 +18,7 @@ from studio.jobs.job import ACTIVE, ENDED, Job, State, find_job, list_jobs, stat
 from studio.jobs.queue import queue_of
 from studio.paths import Workspace
 from studio.results.runs import RunSummary, standing_of, summarize
+from studio.results.samples import Samples
 from studio.training.adapter import PROMPTS
 from studio.training.curves import MAX_POINTS, SMOOTHING, CurveFollower, CurveUpdate
 from studio.training.figures import Figure, figures_of
@@ -37,12 +38,14 @@ class Remarks:
 
     phase: str = ""
     warnings: list[Event] = field(default_factory=list)
+    samples: Samples = field(default_factory=Samples)
     evals: dict[int, float] = field(default_factory=dict)
     # The newest value of each curve that the metric strip tells.
     newest: dict[str, float] = field(default_factory=dict)
 
     def add(self, events: list[Event]) -> None:
         """Take in more events, in their order."""
+        self.samples.add(events)
         for event in events:
             kind = event["event"]
             if kind == "phase":
@@ -81,6 +84,12 @@ class _Followed:
         self.remarks = Remarks()
         self.lock = threading.Lock()
         self._read: tuple[object, Reading | None] = (None, None)
+
+    def facts(self) -> Remarks:
+        """What is known beside the curves, now."""
+        with self.lock:
+            self.remarks.add(self.reader.read())
+            return self.remarks
 
     def look(self, since: int, generation: int) -> tuple[CurveUpdate, Remarks]:
         with self.lock:
@@ -148,7 +157,17 @@ class LiveRuns:
 
     def warnings(self, job: Job) -> list[Event]:
         """What the run warned of so far."""
-        return list(self._followed(job).look(0, 0)[1].warnings)
+        return list(self._followed(job).facts().warnings)
+
+    def samples(self, job_id: str) -> dict[str, Any]:
+        """The run's answers to its prompts, the newest first: what it says now."""
+        try:
+            job = find_job(self.workspace, job_id, "train")
+        except JobError:
+            return {"prompts": [], "rows": []}
+        found = self._followed(job).facts().samples
+        rows = [[f"{step:,}", *answers] for step, answers in reversed(found.answers)]
+        return {"prompts": list(found.prompts), "rows": rows}
 
     def _followed(self, job: Job, smoothing: float = SMOOTHING) -> _Followed:
         key = (job.id, smoothing)

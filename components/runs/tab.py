@@ -86,7 +86,7 @@ def build_runs(page: Page) -> None:
         remarks = static(elem_id="run-remarks", visible=False)
         chart = build_chart(live)
         with fold("Samples: its own prompts, answered by step", "run-samples-fold"):
-            samples = build_samples(page.workspace)
+            samples = build_samples(live)
         with fold("Log", "run-log-fold"):
             log = build_log(page.workspace)
         with fold("All settings of this run", "run-settings-fold"):

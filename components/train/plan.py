@@ -16,7 +16,7 @@ from studio.data.library import load_recipe
 from studio.data.prepared import prepare
 from studio.data.recipe import DatasetRecipe
 from studio.errors import ConfigError, StudioError
-from studio.jobs.prediction import find_estimate
+from studio.jobs.prediction import find_measured
 from studio.jobs.start_adapter import with_start
 from studio.models.facts import ModelFacts, read_facts
 from studio.models.hardware import Hardware, free_bytes, look
@@ -88,7 +88,7 @@ def make_plan(workspace: Workspace, dataset: str, model: str, configure: Configu
             config = replace(started, start_adapter=asked.start_adapter)
             problems += check(config, facts, rows[0])
             memory = _memory(config, facts, hardware)
-            measured = find_estimate(workspace, config)
+            measured = find_measured(workspace, Estimate, config)
             # What cannot start needs no advice yet.
             advice = [] if problems else advise(config, facts, rows[0], memory, free)
         except StudioError as error:

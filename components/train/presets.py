@@ -15,11 +15,8 @@ from components.train.filling import LENGTH, Filling, facts_of
 from components.train.forms import TrainForms
 from components.train.plan import Plan, PlanOf
 from components.wording import size
-from studio.errors import ConfigError
-from studio.models.hardware import free_bytes, look
+from studio.models.hardware import look
 from studio.results.setting_words import plain
-from studio.settings import knobs
-from studio.training.config import SECTIONS
 from studio.training.fitting import Fit, fit_it
 from studio.training.presets import PRESETS, Change
 
@@ -74,11 +71,10 @@ def fit_values(plan: Plan) -> tuple[dict[str, Any], str]:
 
     Raises: ConfigError where the plan's problems come first.
     """
-    if plan.config is None or plan.facts is None:
+    if plan.memory is None or plan.config is None or plan.facts is None:
         plan.ready()
-        raise ConfigError("There is no run yet.", "Choose a model and a dataset.", "config_problem")
-    hardware = look()
-    fit = fit_it(plan.config, plan.facts, hardware, free_bytes(hardware), plan.n_train_rows)
+    assert plan.config is not None and plan.facts is not None  # else there is a problem
+    fit = fit_it(plan.config, plan.facts, look(), plan.free_bytes, plan.n_train_rows)
     return {change.name: change.after for change in fit.changes}, _fit_html(fit)
 
 
@@ -96,7 +92,7 @@ def note_html(title: str, changes: Sequence[Change]) -> str:
     if not changes:
         return f"<p>{escape(title)}: nothing to change.</p>"
     lines = "".join(
-        f"<li><b>{escape(change.label)}</b> {_words(change, change.before)} → "
+        f"<li><b>{escape(change.knob.label)}</b> {_words(change, change.before)} → "
         f"{_words(change, change.after)}{_why(change)}</li>"
         for change in changes
     )
@@ -108,9 +104,7 @@ def _why(change: Change) -> str:
 
 
 def _words(change: Change, value: Any) -> str:
-    section, _, name = change.name.partition(".")
-    item = next(item for item in knobs(SECTIONS[section]) if item.name == name)
-    return escape(choice_label(str(value)) if item.choices else plain(value))
+    return escape(choice_label(str(value)) if change.knob.choices else plain(value))
 
 
 def connect_fit(

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 import plotly.graph_objects as go
 
-from components.handlers import show_errors
+from components.handlers import press_and_wait, show_errors
 from components.page import Page, fold, live, static
 from components.palette import DARK, LIGHT, Colours
 from components.plotly_script import plotly_address
@@ -16,14 +16,13 @@ from components.train.forms import TrainForms
 from components.train.plan import PlanOf
 from components.wording import number
 from studio.jobs.calibration import find_rate
-from studio.jobs.prediction import find_rate_test
+from studio.jobs.prediction import find_measured
 from studio.training.rates import N_STEPS, RateTest
 
 _ABOUT = (
     f'<p class="s-note">At most {N_STEPS} steps of this run, each with a little higher rate, from '
     "one that teaches nothing to one that is too much. Nothing of them is kept but the curve.</p>"
 )
-_READY = "Try rising rates"
 _HEIGHT = 220
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 
@@ -32,30 +31,23 @@ def build_rate(page: Page, forms: TrainForms, plan_of: PlanOf) -> None:
     """The fold; *Use it* sets the learning rate of the form."""
     with fold("Find a learning rate", "rate-fold") as head:
         static(_ABOUT)
-        start = gr.Button(_READY, size="sm", elem_id="rate-start")
+        start = gr.Button("Try rising rates", size="sm", elem_id="rate-start")
         plot = live("rate_plot", "rate-plot", None, ("elements",), plotly=plotly_address())
         words = static(elem_id="rate-words")
         use = gr.Button("Use it", size="sm", visible=False, elem_id="rate-use")
     suggested = gr.State(None)
     outputs = [plot, words, use, suggested]
 
-    @show_errors
     def known(dataset: str, model: str, *values: Any) -> list[Any]:
         config = plan_of(dataset, model, values).config if model else None
-        return _shown(find_rate_test(page.workspace, config) if config else None)
+        return _shown(find_measured(page.workspace, RateTest, config) if config else None)
 
-    @show_errors
-    def tried(dataset: str, model: str, *values: Any) -> list[Any]:
-        return _shown(find_rate(page.workspace, plan_of(dataset, model, values).ready()))
-
-    def button(text: str, interactive: bool) -> Any:
-        return lambda: gr.Button(text, interactive=interactive)
+    def tried(dataset: str, model: str, *values: Any) -> None:
+        find_rate(page.workspace, plan_of(dataset, model, values).ready())
 
     inputs = [page.dataset, page.model, *forms.inputs]
-    head.opened(known, inputs, outputs, **_QUIET)
-    start.click(button("Trying rising rates …", False), None, start, **_QUIET).then(
-        tried, inputs, outputs, show_progress="hidden", concurrency_limit=1
-    ).then(button(_READY, True), None, start, **_QUIET)
+    head.opened(show_errors(known), inputs, outputs, **_QUIET)
+    press_and_wait(start, "Trying rising rates …", tried, inputs, known, outputs)
     use.click(lambda rate: rate, suggested, forms.controls["training.learning_rate"], **_QUIET)
 
 

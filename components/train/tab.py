@@ -1,13 +1,11 @@
 """The Train tab: base model, method, adapter, training; what a start would do; one button."""
 
-from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from components.handlers import show_errors
+from components.handlers import press_and_wait, show_errors
 from components.page import Page, heading, static
 from components.train.about import kind_html, method_choices, method_html
 from components.train.cards import build_forms
@@ -170,22 +168,15 @@ def _summary(workspace: Workspace, plan: Plan, dataset: str) -> str:
 def _connect_measure(page: Page, forms: TrainForms, button: gr.Button, summary: gr.HTML) -> None:
     """Do a few steps of the run in a worker, and show how long all of it would take."""
 
-    @show_errors
-    def measured(dataset: str, model: str, *values: Any) -> str:
+    def measured(dataset: str, model: str, *values: Any) -> None:
+        measure(page.workspace, _plan(page.workspace, forms, dataset, model, values).ready())
+
+    def show(dataset: str, model: str, *values: Any) -> list[str]:
         plan = _plan(page.workspace, forms, dataset, model, values)
-        found = measure(page.workspace, plan.ready())
-        return _summary(page.workspace, replace(plan, duration=found), dataset)
+        return [_summary(page.workspace, plan, dataset)]
 
-    def shown(words: str, interactive: bool) -> Callable[[], object]:
-        return lambda: gr.Button(words, interactive=interactive)
-
-    button.click(shown("Measuring a few steps …", False), None, button, **_QUIET).then(
-        measured,
-        [page.dataset, page.model, *forms.inputs],
-        summary,
-        show_progress="hidden",
-        concurrency_limit=1,
-    ).then(shown("Measure the time", True), None, button, **_QUIET)
+    inputs = [page.dataset, page.model, *forms.inputs]
+    press_and_wait(button, "Measuring a few steps …", measured, inputs, show, [summary])
 
 
 def _plan(

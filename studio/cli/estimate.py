@@ -7,12 +7,10 @@ from studio.cli.config_file import read_config_file
 from studio.cli.console import Console
 from studio.environment.terminal import duration
 from studio.jobs.calibration import measure
+from studio.jobs.memory import training_memory
 from studio.jobs.train import settle
-from studio.models.facts import read_facts
 from studio.models.hardware import free_bytes, look
-from studio.models.reference import ModelRef
 from studio.paths import Workspace
-from studio.training.memory import predict
 
 
 def run_estimate(options: argparse.Namespace, console: Console) -> int:
@@ -21,7 +19,7 @@ def run_estimate(options: argparse.Namespace, console: Console) -> int:
     config = read_config_file(Path(options.config).expanduser())
     settled, _ = settle(workspace, config)
     hardware = look()
-    memory = predict(read_facts(ModelRef.parse(settled.model).folder()), settled, hardware)
+    memory = training_memory(settled, hardware)
     free = free_bytes(hardware)
     rows = [(name, _mb(value)) for name, value in memory.parts().items() if value]
     console.table(("memory", "MB"), [*rows, ("at the peak", _mb(memory.total_bytes))])

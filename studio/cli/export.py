@@ -12,7 +12,7 @@ from studio.errors import JobError, ModelError
 from studio.jobs.export import start_export
 from studio.jobs.export_outputs import BASE_GGUF
 from studio.jobs.job import ENDED, Job, find_job, last_event, list_jobs, state_of
-from studio.jobs.process import request_stop
+from studio.jobs.process import stop_if_active
 from studio.models.gguf_types import check_types
 from studio.models.reference import STARTER, ModelRef
 from studio.paths import Workspace
@@ -76,7 +76,7 @@ def _follow(job: Job, console: Console) -> None:
             time.sleep(_POLL_SECONDS)
         except KeyboardInterrupt:
             console.note("Cancelling; nothing unfinished is left behind.")
-            _ask_to_stop(job)
+            stop_if_active(job)
 
 
 def progress_words(export: Export) -> str:
@@ -87,13 +87,6 @@ def progress_words(export: Export) -> str:
     if export.seconds_left is not None:
         parts.append(f"about {duration(export.seconds_left)} left in this step")
     return f"{', '.join(parts)} ..."
-
-
-def _ask_to_stop(job: Job) -> None:
-    try:
-        request_stop(job)
-    except JobError:
-        return  # it has just ended by itself
 
 
 def _failure(export: Export) -> JobError | None:

@@ -10,9 +10,9 @@ from typing import Any
 
 from studio.cli.config_file import read_config_file
 from studio.cli.console import Console
-from studio.errors import ConfigError, JobError
+from studio.errors import ConfigError
 from studio.jobs.job import ENDED, Job, state_of
-from studio.jobs.process import request_stop
+from studio.jobs.process import stop_if_active
 from studio.jobs.sweep import start_sweep
 from studio.paths import Workspace
 from studio.results.sweeps import SweepResult, TrialResult, read_result
@@ -68,14 +68,7 @@ def _follow(job: Job, console: Console) -> None:
             time.sleep(_POLL_SECONDS)
         except KeyboardInterrupt:
             console.note("Stopping; the run under way keeps what it learned.")
-            _ask_to_stop(job)
-
-
-def _ask_to_stop(job: Job) -> None:
-    try:
-        request_stop(job)
-    except JobError:
-        return  # it has just ended by itself
+            stop_if_active(job)
 
 
 def _line(trial: TrialResult) -> str:

@@ -157,9 +157,7 @@ class _Mlflow:
         mlflow.log_params(flat(job.config()))
 
     def log(self, values: dict[str, float], step: int, at: float) -> None:
-        client = self._mlflow.MlflowClient()
-        for name, value in values.items():
-            client.log_metric(self.run, name, value, timestamp=int(1000 * at), step=step)
+        self._mlflow.log_metrics(values, step=step, timestamp=int(1000 * at))
 
     def back_to(self, step: int) -> None:
         """It keeps both."""

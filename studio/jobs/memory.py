@@ -15,7 +15,7 @@ from studio.models.hardware import Hardware, free_bytes, look
 from studio.models.reference import ModelRef
 from studio.paths import Workspace
 from studio.training.config import RunConfig, read_config
-from studio.training.memory import predict
+from studio.training.memory import MemoryParts, predict
 
 # What must stay free beside both; the libraries of a worker take most of it.
 SPARE_BYTES = 512 * 2**20
@@ -36,12 +36,12 @@ def run_fits(job: Job, spare_bytes: int) -> bool:
     """
     config = read_config(job.config(), "config.json")
     hardware = look()
-    return free_bytes(hardware) >= training_bytes(config, hardware) + spare_bytes
+    return free_bytes(hardware) >= training_memory(config, hardware).total_bytes + spare_bytes
 
 
-def training_bytes(config: RunConfig, hardware: Hardware) -> int:
-    """What a run will take at its peak, about."""
-    return predict(read_facts(ModelRef.parse(config.model).folder()), config, hardware).total_bytes
+def training_memory(config: RunConfig, hardware: Hardware) -> MemoryParts:
+    """What a run will take at its peak, about. Raises: StudioError where its model is gone."""
+    return predict(read_facts(ModelRef.parse(config.model).folder()), config, hardware)
 
 
 def chat_fits(target: ChatTarget, spare_bytes: int) -> bool:

@@ -8,23 +8,24 @@
 import hashlib
 import json
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
 from studio.errors import JobError, StudioError
 from studio.jobs.job import Job, last_event, list_jobs, state_of
-from studio.models.facts import read_facts
+from studio.jobs.memory import training_memory
 from studio.models.hardware import look
-from studio.models.reference import ModelRef
 from studio.paths import Workspace, write_json
 from studio.settings import to_dict
 from studio.training.config import RunConfig, TrainSettings
 from studio.training.duration import Estimate
-from studio.training.memory import MemoryParts, predict
+from studio.training.memory import MemoryParts
 from studio.training.rates import RateTest
 
-CALIBRATION, RATE_TEST = "calibration", "rate_test"
+# What is measured before a run, each by a kind of job of its own.
+KIND_OF: dict[type, str] = {Estimate: "calibration", RateTest: "rate_test"}
+M = TypeVar("M", Estimate, RateTest)
 _FILE = "prediction.json"
 
 
@@ -38,12 +39,12 @@ class Prediction:
 
 # Built once: that takes longer than reading a hundred files.
 _READER = TypeAdapter(Prediction)
+_READERS: dict[type, TypeAdapter[Any]] = {found: TypeAdapter(found) for found in KIND_OF}
 
 
 def keep_prediction(job: Job, config: RunConfig, duration: Estimate | None) -> None:
     """Write down what is expected of the run of `config`, which is settled."""
-    facts = read_facts(ModelRef.parse(config.model).folder())
-    memory = predict(facts, config, look())
+    memory = training_memory(config, look())
     told = {"memory": vars(memory), "duration": vars(duration) if duration else None}
     write_json(job.folder / _FILE, told)
 
@@ -56,45 +57,18 @@ def read_prediction(job: Job) -> Prediction | None:
         return None
 
 
-def find_estimate(workspace: Workspace, config: RunConfig) -> Estimate | None:
-    """What was measured last for these very settings, as a person set them, whatever the run is
-    called; None where nothing was."""
-    wanted = fingerprint(config)
-    for job in list_jobs(workspace, CALIBRATION):
+def find_measured(workspace: Workspace, found: type[M], config: RunConfig) -> M | None:
+    """What was measured last for these settings, as a person set them, whatever the run is called;
+    None where nothing was."""
+    wanted = name_of(found, config)
+    for job in list_jobs(workspace, KIND_OF[found]):
         if job.name == wanted and state_of(job) == "finished":
-            return result_of(job)
+            return result_of(job, found)
     return None
 
 
-def find_rate_test(workspace: Workspace, config: RunConfig) -> RateTest | None:
-    """The newest test of learning rates for these settings, whatever theirs is; None without."""
-    wanted = fingerprint(_without_rate(config))
-    for job in list_jobs(workspace, RATE_TEST):
-        if job.name == wanted and state_of(job) == "finished":
-            return RateTest(**values_of(job, RateTest))
-    return None
-
-
-def name_of(kind: str, config: RunConfig) -> str:
-    """What a measurement is called, by which it is found again."""
-    return fingerprint(_without_rate(config) if kind == RATE_TEST else config)
-
-
-def _without_rate(config: RunConfig) -> RunConfig:
-    usual = TrainSettings().learning_rate
-    return replace(config, training=replace(config.training, learning_rate=usual))
-
-
-def result_of(job: Job) -> Estimate:
-    """What an ended calibration has found. Raises: as `values_of`."""
-    return Estimate(**values_of(job, Estimate))
-
-
-def values_of(job: Job, kind: type) -> dict[str, Any]:
-    """What an ended measurement has found, by the fields of `kind`.
-
-    Raises: StudioError with the reason where it failed.
-    """
+def result_of(job: Job, found: type[M]) -> M:
+    """What an ended measurement has found. Raises: StudioError with the reason where it failed."""
     event = last_event(job.events_path) or {}
     if event.get("event") == "failed":
         raise StudioError(str(event["message"]), str(event["fix"]), str(event["code"]))
@@ -102,10 +76,15 @@ def values_of(job: Job, kind: type) -> dict[str, Any]:
         raise JobError(
             "Measuring was cut short.", "Measure again, or start the run itself.", "not_measured"
         )
-    return {field.name: event[field.name] for field in fields(kind)}
+    result: M = _READERS[found].validate_python({f.name: event[f.name] for f in fields(found)})
+    return result
 
 
-def fingerprint(config: RunConfig) -> str:
-    """The same for the same settings; a calibration bears it as its name."""
+def name_of(found: type, config: RunConfig) -> str:
+    """What a measurement is called, by which it is found again: the same for the same settings. A
+    test of rates is one for whatever the rate is."""
+    if found is RateTest:
+        usual = TrainSettings().learning_rate
+        config = replace(config, training=replace(config.training, learning_rate=usual))
     plain = json.dumps(to_dict(replace(config, name="")), sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()

@@ -118,6 +118,14 @@ def request_stop(job: Job) -> None:
     job.stop_path.touch()
 
 
+def stop_if_active(job: Job) -> None:
+    """Ask the worker to stop; nothing where it has just ended by itself."""
+    try:
+        request_stop(job)
+    except JobError:
+        return
+
+
 def pause_run(job: Job) -> None:
     """Ask a run to hold still after its current step, its memory kept.
 

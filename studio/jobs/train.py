@@ -11,7 +11,7 @@ from studio.data.prepared import prepare
 from studio.errors import ConfigError, JobError
 from studio.jobs.job import Job, create_job, state_of
 from studio.jobs.lock import hold
-from studio.jobs.prediction import find_estimate, keep_prediction
+from studio.jobs.prediction import find_measured, keep_prediction
 from studio.jobs.process import continue_run
 from studio.jobs.queue import KIND, advance_queue, last_place, queue_lock
 from studio.jobs.space import check_space
@@ -22,6 +22,7 @@ from studio.paths import Workspace, write_text
 from studio.settings import to_dict
 from studio.training.check import check
 from studio.training.config import RunConfig
+from studio.training.duration import Estimate
 
 _RESUMABLE = ("stopped", "lost", "failed")
 
@@ -39,7 +40,7 @@ def start_run(workspace: Workspace, config: RunConfig) -> Job:
     with hold(queue_lock(workspace), wait=True):
         place = last_place(workspace)
         job = create_job(workspace, KIND, settled.name, to_dict(settled), place)
-        keep_prediction(job, settled, find_estimate(workspace, config))
+        keep_prediction(job, settled, find_measured(workspace, Estimate, config))
         if start:
             copy_start(start, job)
     advance_queue(workspace)

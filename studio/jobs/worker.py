@@ -17,7 +17,7 @@ from studio.errors import JobError, StudioError
 from studio.events import EventWriter
 from studio.jobs.job import Job, find_job
 from studio.jobs.lock import hold
-from studio.jobs.prediction import CALIBRATION, RATE_TEST
+from studio.jobs.prediction import KIND_OF
 from studio.jobs.process import ALREADY_RUNNING, DEVICE_BUSY, READY, RETIRED, WAIT, device_lock
 from studio.jobs.queue import KIND as TRAIN
 from studio.jobs.queue import advance_queue
@@ -26,7 +26,7 @@ from studio.paths import Workspace
 
 _LOCK_SECONDS = 2.0
 # Kinds of jobs of which one runs at a time.
-_ON_DEVICE = (TRAIN, CALIBRATION, RATE_TEST)
+_ON_DEVICE = (TRAIN, *KIND_OF.values())
 # An idle process holds some 400 MB.
 _IDLE_SECONDS = 300.0
 
@@ -120,11 +120,11 @@ def _work(job: Job, workspace: Workspace, events: EventWriter) -> dict[str, obje
         from studio.engine.training.entry import run_training  # noqa: PLC0415  (torch)
 
         return run_training(job, workspace, events)
-    if job.kind == CALIBRATION:
+    if job.kind == "calibration":
         from studio.engine.training.entry import run_calibration  # noqa: PLC0415  (torch)
 
         return run_calibration(job, workspace, events)
-    if job.kind == RATE_TEST:
+    if job.kind == "rate_test":
         from studio.engine.training.entry import run_rate_test  # noqa: PLC0415  (torch)
 
         return run_rate_test(job, workspace, events)

@@ -1,42 +1,40 @@
 """What a run said while it learned: the answers to its prompts, by step.
 
-In: a job of kind train. Out: plain values for the Runs tab; nothing is stored.
+In: a run's events, as they come. Out: plain values for the Runs tab; nothing is stored.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from studio.events import EventReader, parse_line
-from studio.jobs.job import Job
-
-_LINES = (b'{"event": "sample"', b'{"event": "resumed"')
+from studio.events import Event
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass
 class Samples:
-    """`answers`: (step, an answer for each prompt), steps rising."""
+    """Adds `sample` events up, without those that a resume made void."""
 
-    prompts: tuple[str, ...]
-    answers: tuple[tuple[int, tuple[str, ...]], ...]
+    _by_step: dict[int, dict[str, str]] = field(default_factory=dict)
 
+    def add(self, events: Iterable[Event]) -> None:
+        """Take in more events, in their order."""
+        for event in events:
+            if event["event"] == "resumed":
+                kept = {step: said for step, said in self._by_step.items() if step <= event["step"]}
+                self._by_step = kept
+            elif event["event"] == "sample":
+                said = {item["prompt"]: item["answer"] for item in event["answers"]}
+                self._by_step[event["step"]] = said
 
-def read_samples(job: Job) -> Samples:
-    """All answers, without those that a resume made void."""
-    prompts: dict[str, None] = {}
-    by_step: dict[int, dict[str, str]] = {}
-    for line in EventReader(job.events_path).read_lines():
-        event = parse_line(line) if line.startswith(_LINES) else None
-        if event is None:
-            continue
-        if event["event"] == "resumed":
-            by_step = {step: said for step, said in by_step.items() if step <= event["step"]}
-            continue
-        said = {item["prompt"]: item["answer"] for item in event["answers"]}
-        prompts |= dict.fromkeys(said)
-        by_step[event["step"]] = said
-    return Samples(
-        prompts=tuple(prompts),
-        answers=tuple(
-            (step, tuple(said.get(prompt, "") for prompt in prompts))
-            for step, said in sorted(by_step.items())
-        ),
-    )
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """All that were answered at some step, in their order."""
+        return tuple(dict.fromkeys(prompt for said in self._by_step.values() for prompt in said))
+
+    @property
+    def answers(self) -> list[tuple[int, list[str]]]:
+        """(step, an answer for each of `prompts`, "" where there is none), steps rising."""
+        prompts = self.prompts
+        return [
+            (step, [said.get(prompt, "") for prompt in prompts])
+            for step, said in sorted(self._by_step.items())
+        ]

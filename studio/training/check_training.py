@@ -38,5 +38,18 @@ def training_problems(config: RunConfig) -> list[Problem]:
                     fix=f"Set {label} to 0, or choose method sft.",
                 )
             )
+    if training.sample_lines and (config.method == "reward" or not has_validation):
+        reward = "A reward model gives points and answers nothing."
+        unasked = "They are answered after each validation, and no rows are kept for validation."
+        found.append(
+            Problem(
+                field="training.sample_prompts",
+                message="Prompts to answer while it trains: "
+                f"{reward if config.method == 'reward' else unasked}",
+                fix="Leave the prompts out, or raise the validation share on the Data tab."
+                if config.method != "reward"
+                else "Leave the prompts out.",
+            )
+        )
     not_there = problem_of(training.report_to)
     return [*found, not_there] if not_there else found

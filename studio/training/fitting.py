@@ -14,7 +14,7 @@ from studio.training.check import check
 from studio.training.config import RunConfig
 from studio.training.kinds import knobs_of
 from studio.training.memory import predict
-from studio.training.presets import Change, with_changes
+from studio.training.presets import Change, setting, with_changes
 
 # What the prediction may be off by, and others may come to need.
 SPARE = 0.1
@@ -75,16 +75,11 @@ def fit_it(
 def _told(config: RunConfig, fitted: RunConfig, taken: list[list[Change]]) -> tuple[Change, ...]:
     """Each setting that is another now, from what it was to what it is."""
     why = {change.name: change.why for made in taken for change in made}
-    changes = []
-    for name, words in why.items():
-        section, _, key = name.partition(".")
-        before, after = (
-            getattr(getattr(config, section), key),
-            getattr(getattr(fitted, section), key),
-        )
-        if before != after:
-            changes.append(Change(name=name, before=before, after=after, why=words))
-    return tuple(changes)
+    return tuple(
+        Change(name=name, before=setting(config, name), after=setting(fitted, name), why=words)
+        for name, words in why.items()
+        if setting(config, name) != setting(fitted, name)
+    )
 
 
 def _steps(config: RunConfig, hardware: Hardware) -> Iterator[tuple[Mapping[str, Any], str]]:

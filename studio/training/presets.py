@@ -1,15 +1,13 @@
 """Settings for an aim, chosen together: what each changes, and what it is for.
 
-In: a RunConfig. Out: the same with the preset's settings, and what became another. A preset says
-nothing of method, data, model or seed; what it does not name stays as it was.
+A preset says nothing of method, data, model or seed; what it does not name stays as it was.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
-from studio.settings import knobs
+from studio.settings import Knob, knobs
 from studio.training.config import SECTIONS, RunConfig
 
 
@@ -32,10 +30,10 @@ class Change:
     why: str = ""
 
     @property
-    def label(self) -> str:
-        """What the screen calls the setting."""
+    def knob(self) -> Knob:
+        """What the screen says of the setting."""
         section, _, name = self.name.partition(".")
-        return next(item.label for item in knobs(SECTIONS[section]) if item.name == name)
+        return next(item for item in knobs(SECTIONS[section]) if item.name == name)
 
 
 # Rank and strength of a LoRA with the usual scaling of 2.
@@ -60,7 +58,7 @@ _SMALL_PASSES = {
     "training.gradient_accumulation_steps": 16,
     "training.gradient_checkpointing": True,
 }
-_PRESETS = {
+PRESETS = {
     "quick": Preset(
         label="Quick try",
         when="Thirty steps of a small adapter: does everything work, does the loss move?",
@@ -111,12 +109,6 @@ _PRESETS = {
         },
     ),
 }
-PRESETS: Mapping[str, Preset] = MappingProxyType(_PRESETS)
-
-
-def apply_preset(config: RunConfig, name: str) -> tuple[RunConfig, list[Change]]:
-    """`config` with the settings of the preset of this name, and what it changed."""
-    return with_changes(config, PRESETS[name].values)
 
 
 def with_changes(
@@ -125,10 +117,16 @@ def with_changes(
     """`config` with `values` by dotted name, and those among them that were another before."""
     changes = []
     for dotted, value in values.items():
-        section, _, name = dotted.partition(".")
-        part = getattr(config, section)
-        before = getattr(part, name)
+        before = setting(config, dotted)
         if before != value:
-            config = replace(config, **{section: replace(part, **{name: value})})
+            section, _, name = dotted.partition(".")
+            part = replace(getattr(config, section), **{name: value})
+            config = replace(config, **{section: part})
             changes.append(Change(name=dotted, before=before, after=value, why=why))
     return config, changes
+
+
+def setting(config: RunConfig, dotted: str) -> Any:
+    """A run's setting by its dotted name."""
+    section, _, name = dotted.partition(".")
+    return getattr(getattr(config, section), name)

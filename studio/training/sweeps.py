@@ -22,7 +22,10 @@ _FACTOR = 10.0
 _WORDS = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 _RANK, _ALPHA = "adapter.r", "adapter.lora_alpha"
 # What measures a trial, or is bound to the data, is the same for all.
-_FIXED = {"training.eval_strategy", "training.eval_steps", "training.save_steps"}
+_FIXED = {
+    *("training.eval_strategy", "training.eval_steps", "training.save_steps"),
+    *("training.sample_tokens", "training.report_to"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

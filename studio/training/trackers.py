@@ -14,38 +14,28 @@ from studio.settings import Problem
 
 @dataclass(frozen=True, kw_only=True)
 class Tracker:
-    """`package` is what pip calls it, `module` what Python does. `see` says how to look at what it
-    collected in the folder {logs}."""
+    """`see` says how to look at what it collected in the folder {logs}."""
 
     label: str
-    package: str
-    module: str
     see: str
 
 
+# By the name that pip and Python know them by.
 TRACKERS = {
     "tensorboard": Tracker(
         label="TensorBoard",
-        package="tensorboard",
-        module="tensorboard",
         see="tensorboard --logdir {logs}/tensorboard",
     ),
     "trackio": Tracker(
         label="Trackio",
-        package="trackio",
-        module="trackio",
         see="TRACKIO_DIR={logs}/trackio trackio show --project lora-studio",
     ),
     "mlflow": Tracker(
         label="MLflow",
-        package="mlflow",
-        module="mlflow",
         see="mlflow ui --backend-store-uri sqlite:///{logs}/mlflow.db",
     ),
     "wandb": Tracker(
         label="Weights & Biases",
-        package="wandb",
-        module="wandb",
         see="the project lora-studio of your account; or, where you were not logged in: wandb sync "
         "{logs}/wandb/offline-*",
     ),
@@ -55,12 +45,12 @@ TRACKERS = {
 def problem_of(name: str) -> Problem | None:
     """Why runs cannot be told to this tracker; None where they can."""
     tracker = TRACKERS.get(name)
-    if tracker is None or find_spec(tracker.module):
+    if tracker is None or find_spec(name):
         return None
     pins = PROJECT_DIR / "constraints.txt"
     return Problem(
         field="training.report_to",
         message=f"{tracker.label} is not installed.",
         fix=f"Choose None under Also log to, or install it: {sys.executable} -m pip install "
-        f"-c {pins} {tracker.package}",
+        f"-c {pins} {name}",
     )

@@ -5,17 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from studio.errors import JobError, StudioError
+from studio.errors import ConfigError, JobError, StudioError
 from studio.jobs.calibration import find_rate, measure, start_measuring
 from studio.jobs.job import list_jobs, log_tail
 from studio.jobs.lock import hold
-from studio.jobs.prediction import (
-    CALIBRATION,
-    find_estimate,
-    find_rate_test,
-    read_prediction,
-    result_of,
-)
+from studio.jobs.prediction import KIND_OF, find_measured, read_prediction, result_of
 from studio.jobs.process import device_lock, request_stop, wait_until_ended
 from studio.jobs.train import start_run
 from studio.models.facts import read_facts
@@ -25,7 +19,7 @@ from studio.results.runs import summarize
 from studio.training.config import RunConfig
 from studio.training.duration import Estimate
 from studio.training.memory import predict
-from studio.training.rates import LOWEST, rate_of
+from studio.training.rates import LOWEST, RateTest, rate_of
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +47,7 @@ def test_it_counts_what_the_run_will_do(measured: Estimate) -> None:
 
 
 def test_nothing_of_it_stays_but_the_times(measured: Estimate, workspace: Workspace) -> None:
-    (job,) = list_jobs(workspace, CALIBRATION)
+    (job,) = list_jobs(workspace, KIND_OF[Estimate])
     assert sorted(path.name for path in job.folder.iterdir()) == [
         "config.json", "events.jsonl", "job.json", "worker.lock", "worker.log",
     ]  # fmt: skip
@@ -64,9 +58,9 @@ def test_nothing_of_it_stays_but_the_times(measured: Estimate, workspace: Worksp
 def test_the_same_settings_find_it_again_whatever_the_name(
     measured: Estimate, workspace: Workspace, run_config: RunConfig
 ) -> None:
-    assert find_estimate(workspace, replace(run_config, name="another")) == measured
+    assert find_measured(workspace, Estimate, replace(run_config, name="another")) == measured
     other = replace(run_config, training=replace(run_config.training, learning_rate=3e-4))
-    assert find_estimate(workspace, other) is None
+    assert find_measured(workspace, Estimate, other) is None
 
 
 def test_a_run_keeps_what_was_said_of_it_and_shows_it_beside_what_came(
@@ -95,11 +89,11 @@ def test_beside_a_training_nothing_is_measured(workspace: Workspace, run_config:
 
 
 def test_a_stop_is_heard(workspace: Workspace, run_config: RunConfig) -> None:
-    job = start_measuring(workspace, CALIBRATION, replace(run_config, name="stopped"))
+    job = start_measuring(workspace, Estimate, replace(run_config, name="stopped"))
     request_stop(job)
     assert wait_until_ended(job, 120) == "stopped", log_tail(job)
     with pytest.raises(JobError) as caught:
-        result_of(job)
+        result_of(job, Estimate)
     assert caught.value.code == "not_measured"
 
 
@@ -122,6 +116,14 @@ def test_a_rising_rate_finds_where_the_loss_falls_and_is_found_again(
     assert 1e-4 < found.suggested < 1e-2
     assert min(found.smoothed) < 0.9 * found.smoothed[0]
     other = replace(run_config, training=replace(run_config.training, learning_rate=3e-4))
-    assert find_rate_test(workspace, other) == found
+    assert find_measured(workspace, RateTest, other) == found
     changed = replace(run_config, training=replace(run_config.training, optim="sgd"))
-    assert find_rate_test(workspace, changed) is None
+    assert find_measured(workspace, RateTest, changed) is None
+
+
+def test_a_method_whose_loss_tells_nothing_has_no_rate_test(
+    workspace: Workspace, run_config: RunConfig
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_rate(workspace, replace(run_config, method="grpo"))
+    assert caught.value.code == "no_rate_test"

@@ -8,13 +8,22 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from studio.events import read_events
 from studio.jobs.job import Job
 from studio.paths import Workspace
-from studio.results.samples import read_samples
+from studio.results.samples import Samples
 from studio.training.config import RunConfig
 from tests.waiting import events_of
 
 TrainHere = Callable[..., Job]
+
+
+def read_samples(job: Job) -> Samples:
+    samples = Samples()
+    samples.add(read_events(job.events_path))
+    return samples
+
+
 PROMPTS = "What is a stone?\n\nName a river.\nWhat is a stone?\n"
 
 

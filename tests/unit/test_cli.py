@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from argparse import _SubParsersAction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from launch import COMMANDS, HELP
 from studio.cli import main
 from studio.cli.config_file import read_config_file
 from studio.cli.console import Console
@@ -29,6 +31,13 @@ def last_json(text: str) -> dict[str, Any]:
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def test_launch_knows_every_command_of_the_parser() -> None:
+    (commands,) = [a for a in build_parser()._actions if isinstance(a, _SubParsersAction)]
+    assert {*commands.choices, "ui", "test"} == set(COMMANDS)
+    for command in COMMANDS:
+        assert f"\n  {command} " in HELP
 
 
 def test_every_sampling_knob_is_an_option_of_chat_with_its_default() -> None:

@@ -71,6 +71,19 @@ def test_a_figure_that_is_drawn_is_not_sent_again(workspace):
     assert "figure" in compare_words(workspace, runs, drawn=first["drawn"])
 
 
+def test_a_long_run_that_goes_on_is_drawn_again_though_it_has_no_more_points(workspace):
+    jobs = [finished(workspace, name, [2.0, 1.5]) for name in ("a", "b")]
+    runs = [job.id for job in jobs]
+    events = EventWriter(jobs[0].events_path)
+    for step in range(21, 3000):
+        events.write("step", step=step, loss=1.0 + step % 7)
+    first = compare_words(workspace, runs)
+    drawn = first["figure"]["light"]["train"]["data"][0]["x"]
+    assert len(drawn) <= 400
+    events.write("step", step=3000, loss=0.5)
+    assert "figure" in compare_words(workspace, runs, drawn=first["drawn"])
+
+
 def test_one_run_cannot_be_compared(workspace):
     job = finished(workspace, "alone", [2.0])
     with pytest.raises(JobError) as caught:

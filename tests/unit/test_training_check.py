@@ -8,6 +8,7 @@ from studio.data.recipe import DatasetRecipe
 from studio.models.facts import Linear, ModelFacts
 from studio.training.adapter import AdapterSettings
 from studio.training.check import check
+from studio.training.check_training import training_problems
 from studio.training.config import RunConfig, TrainSettings
 from studio.training.trackers import problem_of
 
@@ -105,3 +106,20 @@ def test_a_tracker_that_is_not_installed_is_told_with_how_to_get_it(monkeypatch)
     assert problem.message == "MLflow is not installed."
     assert problem.fix.endswith("constraints.txt mlflow")
     assert problem_of("none") is None
+
+
+@pytest.mark.parametrize(
+    ("method", "share", "words"),
+    [("sft", 0.0, "no rows are kept for validation"), ("reward", 0.1, "answers nothing")],
+)
+def test_prompts_that_would_never_be_answered_are_refused(method, share, words):
+    config = RunConfig(
+        method=method,
+        dataset=DatasetRecipe(files=("rows.jsonl",), validation_share=share),
+        training=TrainSettings(sample_prompts="Hello?"),
+    )
+    found = [p for p in training_problems(config) if p.field == "training.sample_prompts"]
+    assert len(found) == 1
+    assert words in found[0].message
+    unasked = replace(config, training=TrainSettings())
+    assert not [p for p in training_problems(unasked) if p.field == "training.sample_prompts"]

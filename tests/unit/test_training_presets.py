@@ -10,7 +10,7 @@ from studio.paths import STARTER_DIR
 from studio.training.check import check
 from studio.training.config import SECTIONS, RunConfig, TrainSettings
 from studio.training.memory import predict
-from studio.training.presets import PRESETS, apply_preset, with_changes
+from studio.training.presets import PRESETS, with_changes
 from tests.unit.test_training_memory import CPU, GPU, llama
 
 LLAMA_7B = llama(4096, 11_008, 4096, 32, 32_000, tied=False)
@@ -20,24 +20,24 @@ CONFIG = RunConfig(dataset=DatasetRecipe(files=("rows.jsonl",), layout="messages
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_names_settings_that_exist_and_starts(name):
     facts = replace(read_facts(STARTER_DIR), context_length=4096)
-    found, changes = apply_preset(CONFIG, name)
+    found, changes = with_changes(CONFIG, PRESETS[name].values)
     assert check(found, facts, 500) == []
     for change in changes:
         section, _, key = change.name.partition(".")
         assert section in SECTIONS
         assert getattr(getattr(found, section), key) == change.after != change.before
-        assert change.label
+        assert change.knob.label
 
 
 def test_seven_billion_parameters_fit_into_14_gb():
-    found, _ = apply_preset(CONFIG, "seven_billion")
+    found, _ = with_changes(CONFIG, PRESETS["seven_billion"].values)
     assert predict(LLAMA_7B, found, GPU).total_bytes < 14e9
     assert predict(LLAMA_7B, CONFIG, GPU).total_bytes > 14e9
 
 
 def test_low_memory_takes_less_and_changes_no_number_of_epochs():
     config = replace(CONFIG, training=TrainSettings(num_train_epochs=2.0, max_steps=0))
-    found, changes = apply_preset(config, "low_memory")
+    found, changes = with_changes(config, PRESETS["low_memory"].values)
     for facts, hardware in ((LLAMA_7B, GPU), (read_facts(STARTER_DIR), CPU)):
         before = predict(facts, config, hardware).total_bytes
         assert predict(facts, found, hardware).total_bytes < before
@@ -46,7 +46,7 @@ def test_low_memory_takes_less_and_changes_no_number_of_epochs():
 
 
 def test_the_balanced_preset_is_the_defaults():
-    found, changes = apply_preset(CONFIG, "balanced")
+    found, changes = with_changes(CONFIG, PRESETS["balanced"].values)
     assert (found, changes) == (CONFIG, [])
 
 
@@ -55,7 +55,7 @@ def test_only_what_was_another_before_is_told():
         CONFIG, {"adapter.r": 16, "training.seed": 7, "training.optim": "sgd"}, "because"
     )
     assert found.training.seed == 7
-    told = [(c.name, c.label, c.before, c.after, c.why) for c in changes]
+    told = [(c.name, c.knob.label, c.before, c.after, c.why) for c in changes]
     assert told == [
         ("training.seed", "Seed", 42, 7, "because"),
         ("training.optim", "Optimizer", "adamw_torch", "sgd", "because"),

@@ -127,3 +127,7 @@ def test_a_sweep_is_kept_and_read_again_as_it_was():
     )
     check_sweep(config, 1)
     assert read_sweep(to_dict(config), "config.json") == config
+
+
+def test_what_changes_nothing_of_the_result_is_not_tried():
+    assert not {"training.sample_tokens", "training.report_to"} & set(sweepable())

@@ -13,7 +13,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from studio.engine.training.data import TrainData
 from studio.engine.training.frame import WatchedTrainer
 from studio.engine.training.full_disk import told_when_full
-from studio.engine.training.report import Reporter, peak_memory_bytes
+from studio.engine.training.report import Reporter
 from studio.engine.training.rows import Rows
 from studio.engine.training.run import CHECKPOINTS, START_VALUES, Training
 from studio.engine.training.samples import Sampling
@@ -58,8 +58,7 @@ def calibrate(training: Training, data: TrainData) -> dict[str, object]:
         eval_seconds=_eval_seconds(watch.eval_seconds, sampling, _times(data.validation, some)),
         save_seconds=watch.save_seconds,
     )
-    found = estimate(pace, settings, len(data.train), validates=len(data.validation) > 0)
-    return {**vars(found), "n_measured": watch.n_measured, "peak_memory_bytes": peak_memory_bytes()}
+    return vars(estimate(pace, settings, len(data.train), validates=len(data.validation) > 0))
 
 
 def clean_up(job: Job) -> None:
