@@ -74,7 +74,18 @@ def build_app(workspace: Workspace) -> gr.Blocks:
                     build(page)
                 tab.select(None, js=f"() => {{ window.studioAddress({{tab: '{tab_id}'}}); }}")
         _connect(app, page, header)
+    _progress_nowhere(app)
     return app
+
+
+def _progress_nowhere(app: gr.Blocks) -> None:
+    """Hidden progress is on no part of the page. Without this the page keeps a status for every
+    output of every event and writes all of them anew whenever any event starts or ends: more than
+    half the time that a page took to open.
+    """
+    for event in app.fns.values():
+        if event.show_progress == "hidden":
+            event.show_progress_on = []
 
 
 def _connect(app: gr.Blocks, page: Page, header: gr.HTML) -> None:
