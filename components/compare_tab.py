@@ -22,7 +22,7 @@ from components.chat_stream import (
 )
 from components.forms import Form
 from components.handlers import show_errors
-from components.page import Page, late_fold, live, static
+from components.page import Page, fold, live, static
 from components.prompt_row import build_prompt_row
 from components.run_picker import build_picker, usable_run
 from components.sampling_form import build_sampling, sampling_of
@@ -112,7 +112,7 @@ def build_compare(page: Page) -> None:
         prompt, send, stop, clear = build_prompt_row(
             "compare", "Message to both models", "Message both models"
         )
-        with late_fold("Sampling settings", "compare-sampling", "s-card"):
+        with fold("Sampling settings", "compare-sampling", "s-card"):
             form, system = build_sampling("compare")
     view = _View(
         chosen, body, note, status, load, unload, panes, suggestions, prompt, send, stop, clear,

@@ -23,7 +23,7 @@ from components.llama_form import (
     speaker_of,
     use_of,
 )
-from components.page import Page, late_fold
+from components.page import Page, fold
 from components.prompt_row import build_prompt_row
 from components.sampling_form import build_sampling, sampling_of
 from studio.jobs.chat_target import ChatTarget, gguf_target
@@ -138,9 +138,9 @@ def build_export_chat(page: Page) -> ExportChat:
         prompt, send, stop, clear = build_prompt_row(
             "export", "Message to the exported file", "Message"
         )
-        with late_fold("Sampling settings", "export-sampling", "s-card"):
+        with fold("Sampling settings", "export-sampling", "s-card"):
             form, system = build_sampling("export")
-        with late_fold("Threads and GPU", "export-llama", "s-card"):
+        with fold("Threads and GPU", "export-llama", "s-card"):
             llama = build_llama("export")
     chat = ExportChat(
         room, card, gr.State(""), pane, gr.State([]), gr.State(""), prompt, send, stop, clear,

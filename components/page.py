@@ -76,16 +76,6 @@ def live(
 
 
 @contextmanager
-def late_fold(title: str, elem_id: str | None = None, *classes: str) -> Iterator[gr.Accordion]:
-    """A fold for many controls, mounted when it is opened first: with all of them on the page from
-    the start the Train tab came a fifth later. See `fold` for what that costs; the style sheet
-    keeps new controls out of sight for a moment, so nobody types into one that is not settled."""
-    names = ["s-late-fold", *classes]
-    with gr.Accordion(title, open=False, elem_id=elem_id, elem_classes=names) as accordion:
-        yield accordion
-
-
-@contextmanager
 def fold(title: str, elem_id: str | None = None, *classes: str) -> Iterator[gr.HTML]:
     """What is built inside is hidden behind a button; gives the button, which tells `opened`.
 

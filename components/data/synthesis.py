@@ -17,7 +17,7 @@ from components.data.select import Wanted
 from components.forms import Form, build_form, control
 from components.handlers import show_errors
 from components.model_choices import model_choices
-from components.page import Page, heading, late_fold, live
+from components.page import Page, fold, heading, live
 from components.wording import model_name
 from studio.data.dataset import open_dataset
 from studio.data.library import load_recipe
@@ -114,7 +114,7 @@ def _build_form(page: Page) -> _Form:
         max_lines=10,
         elem_id="synthesis-instruction",
     )
-    with late_fold("Sampling"):
+    with fold("Sampling"):
         sampling = build_form(Sampling)
     for name, component in sampling.controls.items():
         component.elem_id = f"synthesis-{name}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from components.forms import Form, build_form, join
-from components.page import heading, late_fold, static
+from components.page import fold, heading, static
 from components.train.about import kind_html
 from components.train.forms import MODULES, REWARDS, TARGETS, TrainForms, key_of
 from components.train.rewards import build_rewards
@@ -29,7 +29,7 @@ def build_forms(workspace: Workspace, dataset: gr.State) -> tuple[TrainForms, gr
     with gr.Column(elem_classes="s-card", elem_id="training-card"):
         heading("Training")
         basic = build_form(TrainSettings, ("basic",))
-        with late_fold("More about training", "training-advanced"):
+        with fold("More about training", "training-advanced"):
             more = build_form(TrainSettings, ("advanced",))
         name = gr.Textbox(
             label="Name of the run",
@@ -88,7 +88,7 @@ def _card_of(
         heading(title)
         own = build_own() if build_own else None
         basic = build_form(settings, ("basic",))
-        with late_fold(f"More about {title.lower()}", f"{section}-more"):
+        with fold(f"More about {title.lower()}", f"{section}-more"):
             more = build_form(settings, ("advanced",))
     for name, control in join(basic, more).controls.items():
         control.elem_id = f"knob-{section}-{name}"
@@ -114,7 +114,7 @@ def _adapter_card() -> _AdapterCard:
             info="Linear layers of this model that get an adapter; all of them is usual.",
             elem_id="target-modules",
         )
-        with late_fold("More about the adapter", "adapter-more"):
+        with fold("More about the adapter", "adapter-more"):
             more = build_form(AdapterSettings, ("advanced",))
             modules = gr.Textbox(
                 label="Whole modules to train",
