@@ -128,8 +128,10 @@ def _activations(
     layer = layer_of(facts)
     inputs = _inputs_kept(facts, settings)
     length = min(config.training.max_length, n_tokens)
+    # A layer in 8 bits answers in the precision that it is asked in: the norms', FP32.
+    kept_in = "fp32" if settings.quantization == "int8" else precision
     block = block_activations(
-        layer, precision, length, device, inputs, trains_norms=settings.kind == "full"
+        layer, kept_in, length, device, inputs, trains_norms=settings.kind == "full"
     )
     n_blocks = _blocks_with_gradients(facts, settings)
     if config.training.gradient_checkpointing:
@@ -147,8 +149,9 @@ def _holes(config: RunConfig, device: str) -> float:
 
 
 def _inputs_kept(facts: ModelFacts, settings: AdapterSettings) -> frozenset[str]:
-    """Kinds of linear layers that keep their input, as their weight or adapter is trained."""
-    if settings.trains_base:
+    """Kinds of linear layers that keep their input: their weight or adapter is trained, or they
+    are in 8 bits (bitsandbytes keeps it for the scales of its way back)."""
+    if settings.trains_base or settings.quantization == "int8":
         return frozenset(facts.linear_names)
     return frozenset(target.kind for target in targets(settings, facts))
 
