@@ -5,10 +5,14 @@ plot.setAttribute("role", "img");
 plot.setAttribute("aria-label", "Loss by the learning rate; a dashed line at the suggested one");
 
 // The Runs tab brings the same script; here it is loaded when there is something to draw.
+let loading = false;
 function load() {
+  if (loading) return;
+  loading = true;
   const script = make("script");
   script.src = props.plotly;
   script.addEventListener("load", draw);
+  script.addEventListener("error", () => (loading = false));
   document.head.append(script);
 }
 
