@@ -39,7 +39,9 @@ def main(root: str, config_path: str, more_bytes: str) -> None:
     workspace = Workspace.open(root)
     config = read_config(json.loads(Path(config_path).read_text("utf-8")), config_path)
     small = replace(config.training, max_steps=1, per_device_train_batch_size=1)
-    warm = replace(config, training=small)
+    # Without validations, which take most of the time.
+    alone = replace(config.dataset, validation_share=0.0)
+    warm = replace(config, training=small, dataset=alone)
     train(workspace, warm, create_job(workspace, "train", "warm", to_dict(warm)))
     job = create_job(workspace, "train", "limited", to_dict(config))
     print(job.id, flush=True)
