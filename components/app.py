@@ -74,7 +74,7 @@ def build_app(workspace: Workspace) -> gr.Blocks:
                     build(page)
                 tab.select(None, js=f"() => {{ window.studioAddress({{tab: '{tab_id}'}}); }}")
         _connect(app, page, header)
-    _progress_nowhere(app)
+        _progress_nowhere(app)
     return app
 
 

@@ -1,5 +1,7 @@
 """Facts of models that others measured, from their published shapes: no file is read."""
 
+from dataclasses import replace
+
 from studio.models.facts import Linear, ModelFacts
 from studio.models.hardware import Gpu, Hardware
 
@@ -7,10 +9,10 @@ CPU = Hardware(
     n_cores=2, ram_total_bytes=8 * 10**9, ram_used_bytes=0, cpu_percent=0.0, cpu_bf16=False,
     gpu=None,
 )  # fmt: skip
-GPU = Hardware(
-    n_cores=2, ram_total_bytes=8 * 10**9, ram_used_bytes=0, cpu_percent=0.0, cpu_bf16=False,
+GPU = replace(
+    CPU,
     gpu=Gpu(name="X", driver="1", total_bytes=24 * 10**9, free_bytes=0, capability=(8, 9)),
-)  # fmt: skip
+)
 
 
 def llama(hidden: int, inner: int, key: int, n_layers: int, vocab: int, tied: bool) -> ModelFacts:
@@ -69,3 +71,7 @@ def made(
         context_length=4096, tied=tied, linear=linear, export_problem="", kv_size=key, n_heads=2,
         shapes=shapes,
     )  # fmt: skip
+
+
+LLAMA_7B = llama(4096, 11_008, 4096, 32, 32_000, tied=False)
+LLAMA_8B = llama(4096, 14_336, 1024, 32, 128_256, tied=False)

@@ -150,7 +150,7 @@ def _holes(config: RunConfig, device: str) -> float:
 
 def _inputs_kept(facts: ModelFacts, settings: AdapterSettings) -> frozenset[str]:
     """Kinds of linear layers that keep their input: their weight or adapter is trained, or they
-    are in 8 bits (bitsandbytes keeps it for the scales of its way back)."""
+    are in 8 bits (bitsandbytes keeps it whether or not the weight learns)."""
     if settings.trains_base or settings.quantization == "int8":
         return frozenset(facts.linear_names)
     return frozenset(target.kind for target in targets(settings, facts))
