@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from studio.environment.chromium import VARIABLE, find_chromium
 from studio.environment.llama import LlamaFiles, wait_for_llama
@@ -18,12 +19,19 @@ CHECKS = (
     ("Lint", ("ruff", "check", ".")),
     ("Format", ("ruff", "format", "--check", ".")),
     ("Types", ("mypy",)),
-    ("Tests", ("pytest",)),
+)
+# A page, its server and a training share the cores already: those tests go alone. The others wait
+# for processes half of the time, so two go at once, each file's in their order in one process.
+ALL_TESTS = (
+    ("Browser tests", ("pytest", "tests/browser")),
+    ("Other tests", ("pytest", "--ignore=tests/browser", "-n2", "--dist=loadfile")),
 )
 
 
 def run_checks(arguments: Sequence[str]) -> int:
     """Prepare what the tests need, then run each check; gives the first failing exit code, or 0.
+
+    A failed check ends it, but for tests: the rest of those run as well.
 
     `arguments` go to pytest, but for --json (a last line that says how each check ended) and
     --workspace DIR (the tests' own files go below it). Raises: SetupError when something the
@@ -37,15 +45,15 @@ def run_checks(arguments: Sequence[str]) -> int:
         options.workspace.mkdir(parents=True, exist_ok=True)
         # pytest empties this folder first, so it is never the workspace itself
         for_pytest.append(f"--basetemp={(options.workspace / 'test-run').resolve()}")
-    steps = Steps(2 + len(CHECKS))
+    checks = (*CHECKS, *_tests(for_pytest))
+    steps = Steps(2 + len(checks))
     environment = _prepare(steps)
-    results = []
-    for name, command in CHECKS:
-        extra = for_pytest if command == ("pytest",) else []
+    results: list[dict[str, Any]] = []
+    for name, command in checks:
         begin = time.monotonic()
-        with steps.step(f"{name}: {' '.join([*command, *extra])}"):
-            code = _run([sys.executable, "-m", *command, *extra], environment)
-            if command == ("pytest",):
+        with steps.step(f"{name}: {' '.join(command)}"):
+            code = _run([sys.executable, "-m", *command], environment)
+            if command[0] == "pytest":
                 steps.end_with("")  # its own closing line is the last word
             elif code != 0:
                 steps.end_with(
@@ -53,12 +61,20 @@ def run_checks(arguments: Sequence[str]) -> int:
                 )
         seconds = round(time.monotonic() - begin, 1)
         results.append({"name": name.lower(), "exit_code": code, "seconds": seconds})
-        if code != 0:
+        if code != 0 and command[0] != "pytest":
             break
+    failed = [result["exit_code"] for result in results if result["exit_code"] != 0]
     if options.json:
-        state = "failed" if results[-1]["exit_code"] else "passed"
+        state = "failed" if failed else "passed"
         print(json.dumps({"state": state, "checks": results}), flush=True)
-    return code
+    return failed[0] if failed else 0
+
+
+def _tests(arguments: Sequence[str]) -> Sequence[tuple[str, tuple[str, ...]]]:
+    """All of them in two runs of pytest; a single one where `arguments` say which tests."""
+    if any(not word.startswith("-") for word in arguments):
+        return (("Tests", ("pytest", *arguments)),)
+    return tuple((name, (*command, *arguments)) for name, command in ALL_TESTS)
 
 
 def _prepare(steps: Steps) -> dict[str, str]:

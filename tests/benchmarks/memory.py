@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.memory [--held-out]
 
-Every configuration is a process of its own that trains some steps on random tokens, all of one
-length, as any worker does; measured is the most that it held (`peak_memory_bytes` of its last
-event). Beside it stand figures that others published.
+Every configuration is a process of its own that trains on random tokens, all of one length, as any
+worker does, for so many steps that the allocator's holes have grown; measured is the most that it
+held (`peak_memory_bytes` of its last event).
 """
 
 import argparse
@@ -22,7 +22,7 @@ from studio.training.config import RunConfig, TrainSettings
 from studio.training.memory import predict
 from tests.benchmarks.sides import make_llama, options_or_child, run_child
 
-N_STEPS = 2
+N_STEPS = 12
 BAR = 0.15
 
 
@@ -42,6 +42,7 @@ class Case:
     budget: int = 0
     optim: str = "adamw_torch"
     kv_heads: int = 8
+    method: str = "sft"
 
     @property
     def shape(self) -> dict[str, Any]:
@@ -60,6 +61,7 @@ class Case:
     def config(self) -> RunConfig:
         return RunConfig(
             model="model",
+            method=self.method,
             adapter=AdapterSettings(kind=self.kind, quantization=self.quantization),
             training=TrainSettings(
                 max_steps=N_STEPS,
@@ -104,7 +106,29 @@ HELD_OUT = (
     Case(640, 10, 20_000, 384, 2, quantization="nf4"),
     Case(896, 8, 40_000, 512, 1, kind="full", optim="adafactor"),
     Case(384, 10, 12_000, 640, 4, budget=2560, precision="bf16"),
+    Case(512, 8, 16_384, 256, 4, method="dpo", budget=2048),
+    Case(512, 8, 16_384, 256, 2, method="orpo", checkpointing=True, budget=2048),
+    Case(640, 6, 24_000, 384, 4, method="kto", budget=1536),
 )
+
+
+def rows_of(case: Case) -> Any:
+    """Random tokens for all steps, every row as long as it may be."""
+    from studio.engine.training.rows import ExampleRows, TokenRows  # noqa: PLC0415
+    from studio.text.examples import Example  # noqa: PLC0415
+    from studio.text.labelled import JudgedExample, PreferenceExample  # noqa: PLC0415
+
+    rows = TokenRows() if case.method == "sft" else ExampleRows()
+    for number in range(N_STEPS * case.batch):
+        ids = [3 + (7 * number + 11 * at) % (case.vocab - 3) for at in range(case.length)]
+        prompt, answer = ids[:4], ids[4:]
+        if case.method == "sft":
+            rows.append(Example(input_ids=ids, labels=ids, weights=None))
+        elif case.method == "kto":
+            rows.append(JudgedExample(prompt, answer, number % 2 == 0))
+        else:
+            rows.append(PreferenceExample(prompt, answer, answer[::-1]))
+    return rows
 
 
 def train(work: Path, job: dict[str, Any]) -> dict[str, Any]:
@@ -118,19 +142,14 @@ def train(work: Path, job: dict[str, Any]) -> dict[str, Any]:
     case = Case(**job)
     import_all(case.config.needs_bitsandbytes)
     from studio.engine.training.report import peak_memory_bytes  # noqa: PLC0415
-    from studio.engine.training.rows import TokenRows  # noqa: PLC0415
-    from studio.text.examples import Example, encoder_for  # noqa: PLC0415
+    from studio.text.examples import encoder_for  # noqa: PLC0415
     from tests.benchmarks.sides import train_here  # noqa: PLC0415
 
     libraries = peak_memory_bytes()
-    rows = TokenRows()
-    for number in range(N_STEPS * case.batch):
-        ids = [3 + (7 * number + 11 * at) % (case.vocab - 3) for at in range(case.length)]
-        rows.append(Example(input_ids=ids, labels=ids, weights=None))
-    config = case.config
+    rows, config = rows_of(case), case.config
     data = TrainData(
         train=rows,
-        validation=TokenRows(),
+        validation=type(rows)(),
         encoder=encoder_for(STARTER_DIR, config.dataset, case.length),
     )
     train_here(work, config, data)
@@ -149,7 +168,13 @@ def measure(case: Case) -> bool:
         print(case, found["error"])
         return False
     error = parts.total_bytes / found["measured_bytes"] - 1
-    words = [case.kind, case.quantization.replace("none", ""), case.precision, case.optim]
+    words = [
+        case.method,
+        case.kind,
+        case.quantization.replace("none", ""),
+        case.precision,
+        case.optim,
+    ]
     words += ["checkpointed"] * case.checkpointing
     print(
         f"| {facts.n_parameters / 1e6:.0f}M | {' '.join(filter(None, words))} | {case.batch} x "

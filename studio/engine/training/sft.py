@@ -34,6 +34,11 @@ def logits_at_targets(model: nn.Module, batch: Batch, keep_BL: torch.Tensor) -> 
     return logits.float()
 
 
+def n_right(logits_NV: torch.Tensor, targets_N: torch.Tensor) -> int:
+    """How many targets are the likeliest of all tokens."""
+    return int((logits_NV.detach().argmax(-1) == targets_N).sum())
+
+
 def summed_loss(
     model: nn.Module, batch: Batch, label_smoothing: float = 0.0
 ) -> tuple[torch.Tensor, Figures]:
@@ -43,8 +48,7 @@ def summed_loss(
     weights = target_weights(batch)
     keep = targets != IGNORE_INDEX
     logits, chosen = logits_at_targets(model, batch, keep), targets[keep]
-    hits = int((logits.detach().argmax(-1) == chosen).sum())
-    figures = {"token_accuracy": (float(hits), float(len(chosen)))}
+    figures = {"token_accuracy": (float(n_right(logits, chosen)), float(len(chosen)))}
     if weights is None:
         loss = F.cross_entropy(logits, chosen, reduction="sum", label_smoothing=label_smoothing)
         return loss, figures
