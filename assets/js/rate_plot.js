@@ -16,13 +16,21 @@ function load() {
   document.head.append(script);
 }
 
+let width = 0;
+new ResizeObserver(() => {
+  if (width === element.clientWidth) return;
+  width = element.clientWidth;
+  draw();
+}).observe(element);
+
 function draw() {
   if (!props.value) return element.replaceChildren();
+  if (!width) return; // its fold is closed
   if (!window.Plotly) return load();
   if (!plot.isConnected) element.replaceChildren(plot);
   const theme = document.body.classList.contains("dark") ? "dark" : "light";
   const { data, layout } = JSON.parse(JSON.stringify(props.value[theme]));
-  Plotly.react(plot, data, { ...layout, autosize: true }, { displayModeBar: false, responsive: true });
+  Plotly.react(plot, data, { ...layout, autosize: true }, { displayModeBar: false });
 }
 
 watch("value", draw);

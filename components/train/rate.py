@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 import plotly.graph_objects as go
 
-from components.handlers import press_and_wait, show_errors
+from components.handlers import press_and_wait
 from components.page import Page, fold, live, static
 from components.palette import DARK, LIGHT, Colours
 from components.plotly_script import plotly_address
@@ -17,6 +17,8 @@ from components.train.plan import PlanOf
 from components.wording import number
 from studio.jobs.calibration import find_rate
 from studio.jobs.prediction import find_measured
+from studio.paths import Workspace
+from studio.training.config import RunConfig
 from studio.training.rates import N_STEPS, RateTest
 
 _ABOUT = (
@@ -27,9 +29,9 @@ _HEIGHT = 220
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 
 
-def build_rate(page: Page, forms: TrainForms, plan_of: PlanOf) -> None:
-    """The fold; *Use it* sets the learning rate of the form."""
-    with fold("Find a learning rate", "rate-fold") as head:
+def build_rate(page: Page, forms: TrainForms, plan_of: PlanOf) -> list[Any]:
+    """The fold; *Use it* sets the learning rate of the form. Gives what `rate_shown` is for."""
+    with fold("Find a learning rate", "rate-fold"):
         static(_ABOUT)
         start = gr.Button("Try rising rates", size="sm", elem_id="rate-start")
         plot = live("rate_plot", "rate-plot", None, ("elements",), plotly=plotly_address())
@@ -40,19 +42,20 @@ def build_rate(page: Page, forms: TrainForms, plan_of: PlanOf) -> None:
 
     def known(dataset: str, model: str, *values: Any) -> list[Any]:
         config = plan_of(dataset, model, values).config if model else None
-        return _shown(find_measured(page.workspace, RateTest, config) if config else None)
+        return rate_shown(page.workspace, config)
 
     def tried(dataset: str, model: str, *values: Any) -> None:
         find_rate(page.workspace, plan_of(dataset, model, values).ready())
 
     inputs = [page.dataset, page.model, *forms.inputs]
-    head.opened(show_errors(known), inputs, outputs, **_QUIET)
     press_and_wait(start, "Trying rising rates …", tried, inputs, known, outputs)
     use.click(lambda rate: rate, suggested, forms.controls["training.learning_rate"], **_QUIET)
+    return outputs
 
 
-def _shown(found: RateTest | None) -> list[Any]:
-    """Curve, words, the button and its rate."""
+def rate_shown(workspace: Workspace, config: RunConfig | None) -> list[Any]:
+    """Curve, words, the button and its rate, as tried with these settings; nothing of others."""
+    found = find_measured(workspace, RateTest, config) if config else None
     if found is None:
         return [None, "", gr.Button(visible=False), None]
     rate = found.suggested

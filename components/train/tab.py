@@ -14,7 +14,7 @@ from components.train.forms import TrainForms, values_of
 from components.train.model import build_model_card
 from components.train.plan import Plan, PlanOf, make_plan, plan_html, problems_html, settled
 from components.train.presets import build_presets, connect_fit, connect_presets
-from components.train.rate import build_rate
+from components.train.rate import build_rate, rate_shown
 from components.train.shown import DECIDING
 from components.train.start import connect_start
 from components.train.sweep import build_sweep, connect_sweep
@@ -54,12 +54,12 @@ def build_train(page: Page) -> None:
                     "Start training", variant="primary", interactive=False, elem_id="start"
                 )
                 sweep = build_sweep()
-                build_rate(page, forms, plan_of)
+                rate = build_rate(page, forms, plan_of)
     _connect_shown(page, forms, about_kind)
     _connect_method(page, forms, about_method)
     connect_start(page, forms.controls["start_adapter"])
     _connect_alpha(forms)
-    _connect_plan(page, forms, [summary, problems, start, fit])
+    _connect_plan(page, forms, [summary, problems, start, fit, *rate])
     _connect_measure(page, forms, measuring, summary)
     filling = connect_filling(page, forms, source, defaults)
     connect_presets(page, filling, preset)
@@ -143,6 +143,7 @@ def _connect_plan(page: Page, forms: TrainForms, outputs: list[Any]) -> None:
             problems_html(plan),
             gr.Button(interactive=not plan.problems),
             gr.Button(visible=not plan.fits),
+            *rate_shown(page.workspace, plan.config),
         ]
 
     inputs = [page.dataset, page.model, *forms.inputs]
