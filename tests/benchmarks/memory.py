@@ -20,10 +20,13 @@ from studio.paths import STARTER_DIR
 from studio.training.adapter import AdapterSettings
 from studio.training.config import RunConfig, TrainSettings
 from studio.training.memory import predict
+from studio.training.methods import GrpoSettings
 from tests.benchmarks.sides import make_llama, options_or_child, run_child
 
 N_STEPS = 12
 BAR = 0.15
+# Tokens of a prompt, for methods that have one.
+N_PROMPT = 8
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Case:
                 optim=self.optim,
                 save_steps=10_000,
             ),
+            grpo=GrpoSettings(max_completion_length=self.length - N_PROMPT),
         )
 
 
@@ -109,6 +113,7 @@ HELD_OUT = (
     Case(512, 8, 16_384, 256, 4, method="dpo", budget=2048),
     Case(512, 8, 16_384, 256, 2, method="orpo", checkpointing=True, budget=2048),
     Case(640, 6, 24_000, 384, 4, method="kto", budget=1536),
+    Case(256, 6, 8192, 512, 4, method="grpo"),
 )
 
 
@@ -117,13 +122,16 @@ def rows_of(case: Case) -> Any:
     from studio.engine.training.rows import ExampleRows, TokenRows  # noqa: PLC0415
     from studio.text.examples import Example  # noqa: PLC0415
     from studio.text.labelled import JudgedExample, PreferenceExample  # noqa: PLC0415
+    from studio.text.prompts import PromptExample  # noqa: PLC0415
 
     rows = TokenRows() if case.method == "sft" else ExampleRows()
     for number in range(N_STEPS * case.batch):
         ids = [3 + (7 * number + 11 * at) % (case.vocab - 3) for at in range(case.length)]
-        prompt, answer = ids[:4], ids[4:]
+        prompt, answer = ids[:N_PROMPT], ids[N_PROMPT:]
         if case.method == "sft":
             rows.append(Example(input_ids=ids, labels=ids, weights=None))
+        elif case.method == "grpo":
+            rows.append(PromptExample(prompt, "", None, room=len(answer)))
         elif case.method == "kto":
             rows.append(JudgedExample(prompt, answer, number % 2 == 0))
         else:

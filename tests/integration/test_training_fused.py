@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from studio.engine.loading import autocast, load_base
+from studio.engine.quantized import Bits
 from studio.engine.training.adapters import attach_adapter
 from studio.engine.training.attention import PLAIN_UP_TO, plain_attention, segment_attention
 from studio.engine.training.batches import flatten
@@ -33,7 +35,8 @@ def exact_matmul() -> Iterator[None]:
 
 def trained_adapter(folder: Path, settings: AdapterSettings, precision: str = "fp32") -> nn.Module:
     """An adapter whose B is not zero, so that both its parts have gradients."""
-    base, facts = load_base(folder, precision, "cpu"), read_facts(folder)
+    base = load_base(folder, precision, "cpu", Bits.of(settings))
+    facts = read_facts(folder)
     model = attach_adapter(base, settings, facts, seed=1)
     torch.manual_seed(2)
     for name, weight in model.named_parameters():
@@ -58,12 +61,14 @@ def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> fl
     return max(float((one[n] - other[n]).norm() / one[n].norm()) for n in one)
 
 
+@pytest.mark.parametrize("bits", ["none", "nf4"])
 @pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-5), ("bf16", 3e-2)])
 def test_fused_lora_layers_give_pefts_loss_and_gradients(
-    llama_folder: Path, examples: list[Example], precision: str, limit: float
+    llama_folder: Path, examples: list[Example], precision: str, limit: float, bits: str
 ) -> None:
-    plain = trained_adapter(llama_folder, PLAIN, precision)
-    fused = trained_adapter(llama_folder, PLAIN, precision)
+    settings = replace(PLAIN, quantization=bits)
+    plain = trained_adapter(llama_folder, settings, precision)
+    fused = trained_adapter(llama_folder, settings, precision)
     assert fuse_lora(fused) == 14
     loss, gradients = loss_and_gradients(plain, examples, precision)
     fused_loss, fused_gradients = loss_and_gradients(fused, examples, precision)
@@ -71,19 +76,39 @@ def test_fused_lora_layers_give_pefts_loss_and_gradients(
     assert distance(gradients, fused_gradients) < limit
 
 
-@pytest.mark.parametrize("changed", [{"lora_dropout": 0.1}, {"use_dora": True}])
+def test_a_layer_with_a_bias_is_fused_too() -> None:
+    torch.manual_seed(0)
+    layers = nn.ModuleDict({"one": nn.Linear(6, 5)})
+    model = get_peft_model(layers, LoraConfig(r=2, target_modules=["one"], init_lora_weights=False))
+    layer = model.base_model.model["one"]
+    x_TI = torch.randn(3, 6, requires_grad=True)
+    wanted = layer(x_TI)
+    (wanted_gradient,) = torch.autograd.grad(wanted.square().sum(), x_TI)
+    assert fuse_lora(model) == 1
+    given = layer(x_TI)
+    (gradient,) = torch.autograd.grad(given.square().sum(), x_TI)
+    assert torch.allclose(given, wanted, atol=1e-6)
+    assert torch.allclose(gradient, wanted_gradient, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"lora_dropout": 0.1}, {"use_dora": True}, {"quantization": "int8"}]
+)
 def test_layers_with_more_than_a_and_b_are_left_to_peft(
     llama_folder: Path, changed: dict[str, Any]
 ) -> None:
     assert fuse_lora(trained_adapter(llama_folder, replace(PLAIN, **changed))) == 0
 
 
-def test_a_fused_layer_can_be_switched_off(llama_folder: Path, examples: list[Example]) -> None:
+@pytest.mark.parametrize("bits", ["none", "nf4"])
+def test_a_fused_layer_can_be_switched_off(
+    llama_folder: Path, examples: list[Example], bits: str
+) -> None:
     ids = torch.tensor([examples[0].input_ids])
-    model = trained_adapter(llama_folder, PLAIN)
-    fuse_lora(model)
+    model = trained_adapter(llama_folder, replace(PLAIN, quantization=bits))
+    assert fuse_lora(model) == 14
     with torch.no_grad():
-        expected = load_base(llama_folder)(ids).logits
+        expected = load_base(llama_folder, "fp32", "cpu", Bits(bits))(ids).logits
         tuned = model(ids).logits
         with model.disable_adapter():  # type: ignore[operator]
             assert torch.equal(model(ids).logits, expected)
