@@ -79,7 +79,10 @@ def predict(facts: ModelFacts, config: RunConfig, hardware: Hardware) -> MemoryP
     gradients = _FP32 * n_trained
     activations = _activations(facts, config, precision, device, n_tokens)
     logits = logits_bytes(facts, n_tokens, precision)
-    if n_passes == 1 and gradients > activations + logits:
+    drawn = _drawing(facts, config, precision, device) if config.method == "grpo" else (0, 0)
+    if sum(drawn) > gradients + activations + logits:
+        gradients, (activations, logits) = 0, drawn
+    elif n_passes == 1 and gradients > activations + logits:
         activations = logits = 0  # the optimizer's step is the peak
     elif n_passes == 1:
         # In the first step they come while the optimizer has no state yet; later they are gone
@@ -98,14 +101,20 @@ def predict(facts: ModelFacts, config: RunConfig, hardware: Hardware) -> MemoryP
 
 
 def pass_tokens(config: RunConfig, device: str) -> tuple[int, int]:
-    """Tokens of the largest pass, and the passes of a step, when every row is as long as may be."""
+    """Tokens of the largest pass, and the passes of a step, when every row is as long as may be.
+
+    The rows of GRPO are answers behind their prompts.
+    """
     training = config.training
     row = training.max_length * (2 if config.method in PAIRS else 1)
     budget = training.max_tokens_per_pass or (0 if device == "cuda" else CPU_TOKENS)
     n_rows = training.per_device_train_batch_size
     if budget:
         n_rows = min(n_rows, max(budget // row, 1))
-    return n_rows * row, -(-training.effective_batch_size // n_rows)
+    n_of_step = training.effective_batch_size
+    if config.method == "grpo":
+        n_of_step *= config.grpo.num_generations
+    return n_rows * row, -(-n_of_step // n_rows)
 
 
 def _weights(facts: ModelFacts, config: RunConfig, precision: str) -> int:
@@ -140,6 +149,18 @@ def _activations(
     else:
         kept = n_blocks * block
     return int(n_tokens * kept * _holes(config, device))
+
+
+def _drawing(facts: ModelFacts, config: RunConfig, precision: str, device: str) -> tuple[int, int]:
+    """While GRPO draws all answers of a step at once: keys and values of every token, and scores of
+    the next ones; bytes."""
+    n_answers = config.training.effective_batch_size * config.grpo.num_generations
+    n_tokens = n_answers * config.training.max_length
+    # Rotated keys are FP32 under autocast, too.
+    wide = _FP32 + (2 if precision == "bf16" else _FP32)
+    cache = n_tokens * facts.n_layers * layer_of(facts).key * wide
+    # Logits, divided by the temperature, their softmax, and its sums in 64 bit.
+    return int(cache * _holes(config, device)), n_answers * facts.vocab_size * (3 * _FP32 + 8)
 
 
 def _holes(config: RunConfig, device: str) -> float:

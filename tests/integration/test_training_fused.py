@@ -92,7 +92,14 @@ def test_a_layer_with_a_bias_is_fused_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"lora_dropout": 0.1}, {"use_dora": True}, {"quantization": "int8"}]
+    "changed",
+    [
+        {"lora_dropout": 0.1},
+        {"use_dora": True},
+        {"quantization": "int8"},
+        {"quantization": "nf4", "use_dora": True},
+        {"quantization": "nf4", "kind": "adalora"},
+    ],
 )
 def test_layers_with_more_than_a_and_b_are_left_to_peft(
     llama_folder: Path, changed: dict[str, Any]

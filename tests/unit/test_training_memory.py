@@ -7,6 +7,7 @@ import pytest
 from studio.training.adapter import AdapterSettings
 from studio.training.config import RunConfig, TrainSettings
 from studio.training.memory import HOLES, LIBRARIES_BYTES, pass_tokens, predict
+from studio.training.methods import GrpoSettings
 from tests.benchmarks.memory_published import Row, error_of, falcon_rows, opt_rows
 from tests.made_facts import CPU, GPU, LLAMA_7B, LLAMA_8B, llama
 
@@ -109,6 +110,21 @@ def test_a_pass_holds_whole_rows_and_a_pair_is_two_of_them(
 ) -> None:
     four = config(max_length=100, per_device_train_batch_size=4, max_tokens_per_pass=budget)
     assert pass_tokens(replace(four, method=method), "cuda")[0] == tokens
+
+
+def test_drawing_is_grpos_peak_where_the_answers_keys_and_values_are_more_than_a_pass_keeps():
+    few = replace(config(max_length=512), method="grpo", grpo=GrpoSettings(num_generations=2))
+    # One answer behind its prompt is a pass, so that gradients stand beside it.
+    assert pass_tokens(few, "cpu") == (512, 2)
+    found = predict(SMALL, few, CPU)
+    assert found.gradients == found.adapter > 0
+    assert found.activations == predict(SMALL, config(max_length=512), CPU).activations
+    many = replace(few, grpo=GrpoSettings(num_generations=64))
+    drawing = predict(SMALL, many, CPU)
+    # Two blocks' keys and values, four numbers each.
+    assert drawing.activations == int(64 * 512 * 2 * 2 * 4 * 4 * HOLES)
+    assert drawing.logits == 64 * 100 * (3 * 4 + 8)
+    assert (drawing.gradients, drawing.weights) == (0, found.weights)
 
 
 def test_recomputing_and_eight_bits_need_less():

@@ -12,12 +12,13 @@ round each such weight leaves a hole below its result, in which nothing else of 
 Shapes: T tokens, I inputs, O outputs, R rank.
 """
 
+import sys
 from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
 import torch
-from peft.tuners.lora.layer import Linear, LoraLayer
+from peft.tuners.lora.layer import Linear
 from torch import nn
 
 
@@ -74,15 +75,13 @@ def fuse_lora(model: nn.Module) -> int:
     return len(found)
 
 
-def _is_plain(layer: nn.Module) -> bool:
+def _is_plain(layer: Any) -> bool:
     """Whether nothing but A and B stands between the layer's input and output."""
-    if not isinstance(layer, LoraLayer):
+    if type(layer) is not Linear and not _wraps_4_bits(layer):
         return False
     base = layer.get_base_layer()
-    # Not isinstance: what inherits from a linear layer has a forward of its own.
-    kinds: tuple[type, type] = (type(layer), type(base))
     return (
-        (kinds == (Linear, nn.Linear) or _is_in_4_bits(base))
+        (type(base) is nn.Linear or _is_in_4_bits(base))
         and not base.weight.requires_grad
         and (base.bias is None or not base.bias.requires_grad)
         and len(layer.lora_A) == 1
@@ -92,9 +91,17 @@ def _is_plain(layer: nn.Module) -> bool:
     )
 
 
+def _wraps_4_bits(layer: Any) -> bool:
+    if "bitsandbytes" not in sys.modules:  # a second to import, and no base in bits without it
+        return False
+    from peft.tuners.lora.bnb import Linear4bit  # noqa: PLC0415
+
+    return type(layer) is Linear4bit
+
+
 def _is_in_4_bits(base: nn.Module) -> bool:
     """Whether it is a linear layer in 4 bits on the CPU, packed as it was trained with."""
-    state = getattr(getattr(base, "weight", None), "quant_state", None)
+    state = getattr(base.weight, "quant_state", None)
     return (
         state is not None
         and not getattr(state, "packing_format_for_cpu", False)
@@ -108,7 +115,7 @@ def _weight(base: nn.Module, dtype: torch.dtype) -> Callable[[], torch.Tensor]:
     packed: Any = base.weight
     if not _is_in_4_bits(base):
         return lambda: packed.to(dtype)
-    from bitsandbytes.functional import dequantize_4bit  # noqa: PLC0415  (a second, for few runs)
+    from bitsandbytes.functional import dequantize_4bit  # noqa: PLC0415
 
     return lambda: dequantize_4bit(packed, packed.quant_state).to(dtype)
 
