@@ -11,7 +11,10 @@ _PARTS = {
     "adapter": ("adapter", "What is trained beside it"),
     "gradients": ("gradients", "One number for each that is trained, while a step goes on"),
     "optimizer": ("optimizer", "What it remembers of each number that is trained"),
-    "activations": ("activations", "What a pass keeps for its way back"),
+    "activations": (
+        "activations",
+        "What a pass keeps for its way back, or answers that are being drawn keep of their tokens",
+    ),
     "logits": ("logits", "A score for each token of the vocabulary"),
     "overhead": ("libraries", "The programs themselves"),
 }

@@ -1,7 +1,8 @@
 """What a run will hold in memory at its peak, before any weight is read: seven parts in bytes.
 
 In: facts, settings, hardware. Out: MemoryParts. The peak is the end of a forward pass, where
-activations and logits are at their most, or the optimizer's step, where gradients are whole.
+activations and logits are at their most, or the optimizer's step, where gradients are whole, or the
+drawing of GRPO's answers.
 """
 
 from dataclasses import asdict, dataclass

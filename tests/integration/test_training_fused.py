@@ -1,5 +1,6 @@
 """What stands in for peft's and torch's own arithmetic gives the same values and gradients."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,14 @@ def test_fused_lora_layers_give_pefts_loss_and_gradients(
     fused_loss, fused_gradients = loss_and_gradients(fused, examples, precision)
     assert fused_loss == pytest.approx(loss, rel=limit)
     assert distance(gradients, fused_gradients) < limit
+
+
+def test_a_worker_without_bitsandbytes_fuses_as_well(
+    llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = trained_adapter(llama_folder, PLAIN)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    assert fuse_lora(model) == 14
 
 
 def test_a_layer_with_a_bias_is_fused_too() -> None:

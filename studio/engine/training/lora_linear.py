@@ -92,7 +92,8 @@ def _is_plain(layer: Any) -> bool:
 
 
 def _wraps_4_bits(layer: Any) -> bool:
-    if "bitsandbytes" not in sys.modules:  # a second to import, and no base in bits without it
+    # A worker that needs no bits keeps it from being imported; then there is none of these either.
+    if sys.modules.get("bitsandbytes") is None:
         return False
     from peft.tuners.lora.bnb import Linear4bit  # noqa: PLC0415
 
