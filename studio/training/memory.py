@@ -21,9 +21,8 @@ from studio.training.whole_weights import trained_names
 # assumed for what a run adds. The other two are assumptions, not measured yet.
 LIBRARIES_BYTES = 460_000_000
 # A CPU's allocator leaves holes between what is kept and what is passing through: by so much more
-# is taken than lives. A fit to 17 runs of `tests/benchmarks/memory.py` (seen: 1.1 to 1.2; with
-# bits, where every product unpacks its weight, 1.4); none is known for GPUs.
-HOLES, HOLES_WITH_BITS = 1.15, 1.4
+# is taken than lives. A fit to 17 runs of `tests/benchmarks/memory.py`; none is known for GPUs.
+HOLES = 1.3
 BITSANDBYTES_BYTES = 40_000_000
 GPU_BYTES = 100_000_000
 # Most tokens of a pass on a CPU where the settings say nothing.
@@ -78,9 +77,10 @@ def predict(facts: ModelFacts, config: RunConfig, hardware: Hardware) -> MemoryP
     adapter = 0 if settings.trains_base else _FP32 * n_trained
     optimizer = int(_STATE[config.training.optim] * n_trained)
     gradients = _FP32 * n_trained
-    activations = _activations(facts, config, precision, device, n_tokens)
-    logits = logits_bytes(facts, n_tokens, precision)
-    drawn = _drawing(facts, config, precision, device) if config.method == "grpo" else (0, 0)
+    holes = 1.0 if device == "cuda" else HOLES
+    activations = int(_activations(facts, config, precision, device, n_tokens) * holes)
+    logits = int(logits_bytes(facts, n_tokens, precision) * holes)
+    drawn = tuple(int(part * holes) for part in _drawing(facts, config, precision))
     if sum(drawn) > gradients + activations + logits:
         gradients, (activations, logits) = 0, drawn
     elif n_passes == 1 and gradients > activations + logits:
@@ -149,25 +149,21 @@ def _activations(
         kept = n_blocks * layer.hidden * _FP32 + block
     else:
         kept = n_blocks * block
-    return int(n_tokens * kept * _holes(config, device))
+    return n_tokens * kept
 
 
-def _drawing(facts: ModelFacts, config: RunConfig, precision: str, device: str) -> tuple[int, int]:
+def _drawing(facts: ModelFacts, config: RunConfig, precision: str) -> tuple[int, int]:
     """While GRPO draws all answers of a step at once: keys and values of every token, and scores of
-    the next ones; bytes."""
+    the next ones; bytes. Other methods draw none."""
+    if config.method != "grpo":
+        return 0, 0
     n_answers = config.training.effective_batch_size * config.grpo.num_generations
     n_tokens = n_answers * config.training.max_length
     # Rotated keys are FP32 under autocast, too.
     wide = _FP32 + (2 if precision == "bf16" else _FP32)
     cache = n_tokens * facts.n_layers * layer_of(facts).key * wide
     # Logits, divided by the temperature, their softmax, and its sums in 64 bit.
-    return int(cache * _holes(config, device)), n_answers * facts.vocab_size * (3 * _FP32 + 8)
-
-
-def _holes(config: RunConfig, device: str) -> float:
-    if device == "cuda":
-        return 1.0
-    return HOLES_WITH_BITS if config.needs_bitsandbytes else HOLES
+    return cache, n_answers * facts.vocab_size * (3 * _FP32 + 8)
 
 
 def _inputs_kept(facts: ModelFacts, settings: AdapterSettings) -> frozenset[str]:

@@ -52,7 +52,7 @@ def test_activations_and_logits_by_hand():
     # of 10, gate, silu and up 72, and what enters: 8 + 8 (norms), 8 (o_proj), 24 (down_proj).
     block = 16 + 8 + 8 + 20 + 72 + 48
     assert found.activations == int(10 * 2 * 4 * block * HOLES)
-    assert found.logits == 10 * 100 * 3 * 4
+    assert found.logits == int(10 * 100 * 3 * 4 * HOLES)
     # Longer texts keep the kernel's output, 8 numbers, and no probabilities.
     long = predict(SMALL, config(max_length=512), CPU)
     assert long.activations == int(512 * 2 * 4 * (block - 20 + 8) * HOLES)
@@ -123,7 +123,7 @@ def test_drawing_is_grpos_peak_where_the_answers_keys_and_values_are_more_than_a
     drawing = predict(SMALL, many, CPU)
     # Two blocks' keys and values, four numbers each.
     assert drawing.activations == int(64 * 512 * 2 * 2 * 4 * 4 * HOLES)
-    assert drawing.logits == 64 * 100 * (3 * 4 + 8)
+    assert drawing.logits == int(64 * 100 * (3 * 4 + 8) * HOLES)
     assert (drawing.gradients, drawing.weights) == (0, found.weights)
 
 
