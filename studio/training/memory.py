@@ -21,7 +21,7 @@ from studio.training.whole_weights import trained_names
 # assumed for what a run adds. The other two are assumptions, not measured yet.
 LIBRARIES_BYTES = 460_000_000
 # A CPU's allocator leaves holes between what is kept and what is passing through: by so much more
-# is taken than lives. A fit to 17 runs of `tests/benchmarks/memory.py`; none is known for GPUs.
+# is taken than lives. A fit to 13 runs of `tests/benchmarks/memory.py`; none is known for GPUs.
 HOLES = 1.3
 BITSANDBYTES_BYTES = 40_000_000
 GPU_BYTES = 100_000_000
