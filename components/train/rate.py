@@ -2,6 +2,7 @@
 lowest the steps begin to be too large. In: the form's settings. Out: the curve, and a rate to use.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import gradio as gr
@@ -77,6 +78,7 @@ def rate_words(found: RateTest) -> str:
     )
 
 
+@lru_cache(maxsize=8)  # shown again with each setting that is changed and changed back
 def rate_figure(found: RateTest) -> dict[str, Any]:
     """Loss by rate, by theme, as plotly has it."""
     return {

@@ -80,7 +80,7 @@ def predict(facts: ModelFacts, config: RunConfig, hardware: Hardware) -> MemoryP
     holes = 1.0 if device == "cuda" else HOLES
     activations = int(_activations(facts, config, precision, device, n_tokens) * holes)
     logits = int(logits_bytes(facts, n_tokens, precision) * holes)
-    drawn = tuple(int(part * holes) for part in _drawing(facts, config, precision))
+    drawn = tuple(int(part * holes) for part in _drawing(facts, config))
     if sum(drawn) > gradients + activations + logits:
         gradients, (activations, logits) = 0, drawn
     elif n_passes == 1 and gradients > activations + logits:
@@ -152,16 +152,14 @@ def _activations(
     return n_tokens * kept
 
 
-def _drawing(facts: ModelFacts, config: RunConfig, precision: str) -> tuple[int, int]:
-    """While GRPO draws all answers of a step at once: keys and values of every token, and scores of
-    the next ones; bytes. Other methods draw none."""
+def _drawing(facts: ModelFacts, config: RunConfig) -> tuple[int, int]:
+    """While GRPO draws all answers of a step at once: keys and values of every token, in FP32 under
+    autocast, too, and scores of the next ones; bytes. Other methods draw none."""
     if config.method != "grpo":
         return 0, 0
     n_answers = config.training.effective_batch_size * config.grpo.num_generations
     n_tokens = n_answers * config.training.max_length
-    # Rotated keys are FP32 under autocast, too.
-    wide = _FP32 + (2 if precision == "bf16" else _FP32)
-    cache = n_tokens * facts.n_layers * layer_of(facts).key * wide
+    cache = n_tokens * facts.n_layers * 2 * layer_of(facts).key * _FP32
     # Logits, divided by the temperature, their softmax, and its sums in 64 bit.
     return cache, n_answers * facts.vocab_size * (3 * _FP32 + 8)
 

@@ -125,6 +125,9 @@ def test_drawing_is_grpos_peak_where_the_answers_keys_and_values_are_more_than_a
     assert drawing.activations == int(64 * 512 * 2 * 2 * 4 * 4 * HOLES)
     assert drawing.logits == int(64 * 100 * (3 * 4 + 8) * HOLES)
     assert (drawing.gradients, drawing.weights) == (0, found.weights)
+    # The cache keeps what it is given in the keys' format, which autocast leaves FP32.
+    bf16 = replace(many, training=replace(many.training, precision="bf16"))
+    assert predict(SMALL, bf16, CPU).activations == drawing.activations
 
 
 def test_recomputing_and_eight_bits_need_less():
